@@ -1,0 +1,79 @@
+// Package nodeconfig renders what a node is configured with: a cluster's and a
+// node's facts in, files out, the same for containers and virtual machines.
+// Flows call it before a machine boots or joins.
+//
+// It is pure: the same input gives the same bytes. It must not know clocks,
+// disks, networks, drivers or clients, and no secret passes through it but the
+// short-lived bootstrap token of a join.
+package nodeconfig
+
+import (
+	"io/fs"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+)
+
+// File is a file of a node, owned by root.
+type File struct {
+	// Path is absolute.
+	Path    string
+	Content []byte
+	Mode    fs.FileMode
+}
+
+// Paths of the files that a flow names to kubeadm.
+const (
+	// KubeadmConfigPath is the configuration for kubeadm init or join.
+	KubeadmConfigPath = "/etc/loam/kubeadm.yaml"
+	// DiscoveryPath is the kubeconfig by which a joining node finds and
+	// trusts the API server.
+	DiscoveryPath = "/etc/loam/discovery.conf"
+)
+
+// Cluster holds what all nodes of a cluster share.
+type Cluster struct {
+	Name string
+	// KubernetesVersion is a full version with v: v1.36.3.
+	KubernetesVersion    string
+	PodCIDR, ServiceCIDR string
+	// DNSDomain is cluster.local when empty.
+	DNSDomain string
+	// Endpoint is host:port of the API server as nodes reach it.
+	Endpoint string
+	// CertSANs are further names and addresses in the API server's certificate.
+	CertSANs []string
+	// KubeProxyMode is iptables or nftables; empty means the default of the version.
+	KubeProxyMode string
+	// ControlPlanes is how many control-plane machines there are. With one,
+	// leader election is off: it costs seconds at the start.
+	ControlPlanes int
+}
+
+// Node holds what is one node's own.
+type Node struct {
+	// Name is the hostname and the name of the Node object.
+	Name    string
+	Role    v1alpha1.MachineRole
+	Address netip.Addr
+	Labels  map[string]string
+	// Taints are those that the node registers with. On a control plane they
+	// replace kubeadm's own taint; empty leaves the node schedulable.
+	Taints []corev1.Taint
+	// CgroupV1 says that the machine's kernel offers version 1 of cgroups.
+	CgroupV1 bool
+	// MaxPods is the kubelet's limit; zero means the kubelet's default.
+	MaxPods int32
+}
+
+// Join is how a node gets into an existing cluster.
+type Join struct {
+	// Server is the API server's URL as the joining node reaches it.
+	Server string
+	// CA is the cluster's certificate authority, PEM.
+	CA []byte
+	// Token is a bootstrap token (id.secret) that lives minutes.
+	Token string
+}

@@ -1,0 +1,121 @@
+// Package shoots is the flow that makes one Shoot a running Kubernetes cluster
+// on machines, and that stops, wakes, scales and removes it. The controller
+// controllers/shoot/lifecycle calls it.
+//
+// It must not know the garden: what a cluster should be comes in as a Cluster,
+// what must be remembered comes in as Authorities, and progress goes out
+// through an observer.
+package shoots
+
+import (
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/machines"
+)
+
+// Cluster is what a Shoot asks for, in the flow's terms.
+type Cluster struct {
+	// ID is the cluster's name on the machine driver, unique over all
+	// projects: the Shoot's technical id.
+	ID string
+	// Name is the Shoot's name. Hostnames start with it.
+	Name string
+	// KubernetesVersion is a full version with v: v1.36.3.
+	KubernetesVersion string
+	// Image is what machines boot from, in the driver's terms.
+	Image string
+	// PodCIDR, ServiceCIDR and DNSDomain are the cluster's own networks and name.
+	PodCIDR, ServiceCIDR string
+	DNSDomain            string
+	// KubeProxyMode is iptables or nftables; empty means the default of the version.
+	KubeProxyMode string
+	// DefaultNetwork is whether the node image's own network is installed.
+	DefaultNetwork bool
+	// APIServer says where the host publishes the API server; its port inside
+	// the machine is APIServerPort.
+	APIServer machines.Port
+	// Environment is passed to every machine: the proxies of the host.
+	Environment map[string]string
+	// Pools holds exactly one pool of role ControlPlane.
+	Pools []Pool
+}
+
+// Pool is a number of like machines.
+type Pool struct {
+	Name   string
+	Role   v1alpha1.MachineRole
+	Count  int
+	Labels map[string]string
+	Taints []corev1.Taint
+	// Schedulable lets ordinary pods run on a control plane.
+	Schedulable bool
+	// MaxPods is the kubelet's limit of pods; zero means the kubelet's default.
+	MaxPods int32
+	// Mounts and Ports are handed to the driver for each machine.
+	Mounts []machines.Mount
+	Ports  []machines.Port
+}
+
+// APIServerPort is the port on which API servers listen inside their machines
+// (the default of kubeadm's localAPIEndpoint.bindPort).
+const APIServerPort = 6443
+
+// Labels that the flow gives its machines at the driver.
+const (
+	labelPool = "loam.dev/pool"
+	labelRole = "loam.dev/role"
+)
+
+// member is one machine that the cluster should have.
+type member struct {
+	pool Pool
+	name string
+}
+
+func (c *Cluster) members(role v1alpha1.MachineRole) []member {
+	var all []member
+	for _, p := range c.Pools {
+		if p.Role != role {
+			continue
+		}
+		for i := range p.Count {
+			all = append(all, member{pool: p, name: fmt.Sprintf("%s-%d", p.Name, i)})
+		}
+	}
+	return all
+}
+
+func (c *Cluster) spec(m member) machines.Spec {
+	s := machines.Spec{
+		Cluster:     c.ID,
+		Name:        m.name,
+		Hostname:    c.Name + "-" + m.name,
+		Image:       c.Image,
+		Labels:      map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role)},
+		Ports:       m.pool.Ports,
+		Mounts:      m.pool.Mounts,
+		Environment: c.Environment,
+	}
+	if m.pool.Role == v1alpha1.RoleControlPlane {
+		s.Ports = append([]machines.Port{c.APIServer}, s.Ports...)
+	}
+	return s
+}
+
+// endpoint finds the address at which this host reaches the API server.
+func endpoint(m machines.Machine) (string, error) {
+	for _, p := range m.Ports {
+		if p.MachinePort == APIServerPort && p.HostPort != 0 {
+			host := p.HostAddress
+			if !host.IsValid() || host.IsUnspecified() {
+				host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			}
+			return fmt.Sprintf("https://%s", netip.AddrPortFrom(host, p.HostPort)), nil
+		}
+	}
+	return "", fmt.Errorf("machine %q publishes no port for its API server", m.Name)
+}
