@@ -12,6 +12,8 @@ const (
 	RoleWorker MachineRole = "Worker"
 )
 
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
 // Machine reports one machine of a Shoot, as its driver last saw it. It is a
 // report: the flow that grows the cluster writes it, nothing is steered by it.
 type Machine struct {
@@ -49,6 +51,8 @@ type MachineStatus struct {
 	// +listType=atomic
 	Addresses []string `json:"addresses,omitempty"`
 }
+
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 
 // MachineList is a list of machines.
 type MachineList struct {

@@ -1,0 +1,78 @@
+package garden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/loam-cloud/loam/fault"
+)
+
+const (
+	lockFile = "loam.lock"
+	// lockPatience bridges the moment for which ReadLock holds the lock.
+	lockPatience = 500 * time.Millisecond
+)
+
+// ReadLock tells whether a garden runs on dataDir and under which process id.
+// The id is 0 when none runs, or when it starts at this very moment and has not
+// written it yet. A missing folder means that none runs.
+func ReadLock(dataDir string) (pid int, running bool, err error) {
+	path := filepath.Join(dataDir, lockFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	free, err := lock.TryRLock()
+	if err != nil {
+		return 0, false, fmt.Errorf("reading lock %q: %w", path, err)
+	}
+	if free {
+		return 0, false, lock.Close()
+	}
+	return lockHolder(path), true, nil
+}
+
+// lockHolder reads the process id out of a lock file, 0 when there is none.
+func lockHolder(path string) int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 1 {
+		return 0
+	}
+	return pid
+}
+
+// takeLock makes this process the one that uses dataDir. The kernel gives the
+// lock back when the process ends, however it ends.
+func takeLock(ctx context.Context, dataDir string) (*flock.Flock, error) {
+	path := filepath.Join(dataDir, lockFile)
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	locked, err := lock.TryLockContext(ctx, 20*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) || (err == nil && !locked) {
+		if pid := lockHolder(path); pid > 0 {
+			return nil, fault.New(fault.Invalid, "a garden runs on %q already, as process %d: stop it with \"loam down\", or choose another folder with --data-dir", dataDir, pid)
+		}
+		return nil, fault.New(fault.Invalid, "another process is starting a garden on %q: choose another folder with --data-dir", dataDir)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "data folder %q cannot be used: %w", dataDir, err)
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fault.New(fault.Invalid, "data folder %q cannot be written: %w", dataDir, err), lock.Close())
+	}
+	return lock, nil
+}

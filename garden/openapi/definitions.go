@@ -1,0 +1,43 @@
+// Package openapi describes every type that the garden serves itself, so that
+// kubectl explain, apply and server-side apply work on it. The API server is
+// its only caller. It must not know how anything is stored.
+//
+// generate.sh writes zz_generated.openapi.go.
+package openapi
+
+import (
+	"strings"
+
+	kubeopenapi "k8s.io/kubernetes/pkg/generated/openapi"
+
+	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/util"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+)
+
+// Definitions returns Kubernetes' own definitions and those of the garden's
+// groups, under one naming scheme.
+func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	definitions := kubeopenapi.GetOpenAPIDefinitions(ref)
+	for name, definition := range GetOpenAPIDefinitions(friendly(ref)) {
+		for i, dependency := range definition.Dependencies {
+			definition.Dependencies[i] = friendlyName(dependency)
+		}
+		definitions[name] = definition
+	}
+	return definitions
+}
+
+func friendly(ref common.ReferenceCallback) common.ReferenceCallback {
+	return func(path string) spec.Ref { return ref(friendlyName(path)) }
+}
+
+// friendlyName turns the Go path of one of Kubernetes' own types into the name
+// under which Kubernetes' definitions have it. The generator sees the types of
+// its inputs only, and so writes paths for all others.
+func friendlyName(path string) string {
+	if strings.HasPrefix(path, "k8s.io/") {
+		return util.ToRESTFriendlyName(path)
+	}
+	return path
+}
