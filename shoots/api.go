@@ -1,0 +1,164 @@
+package shoots
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/loam-cloud/loam/fault"
+)
+
+// administrator is the flow's own identity in clusters. Its certificate is made
+// for one run and kept nowhere. The group needs no binding, so that it works
+// from the API server's first answer on.
+var administrator = Identity{User: "loam:flow", Groups: []string{"system:masters"}, Lifetime: 2 * time.Hour}
+
+// fieldOwner names the flow as the manager of what it applies to clusters.
+const fieldOwner = "loam-shoots"
+
+func connect(config *rest.Config) (client.Client, error) {
+	config.QPS, config.Burst = 200, 400
+	return client.New(config, client.Options{Scheme: clientgoscheme.Scheme})
+}
+
+// Connection makes a client for a running cluster, with full rights.
+func (f *Flow) Connection(ctx context.Context, c Cluster, a Authorities) (client.Client, error) {
+	server, err := f.Endpoint(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	config, err := a.Client(server, administrator, f.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	config.Timeout = 10 * time.Second
+	if f.Connect != nil {
+		return f.Connect(config)
+	}
+	return connect(config)
+}
+
+const (
+	pollInterval = 200 * time.Millisecond
+	// startLimit bounds the wait for an API server and for nodes: ten times
+	// what a slow host needs.
+	startLimit = 5 * time.Minute
+)
+
+// reachAPI waits until the API server answers and knows the namespaces that
+// objects are to be put into.
+func (r *run) reachAPI(ctx context.Context) error {
+	return poll(ctx, r.Clock, pollInterval, startLimit, func(ctx context.Context) error {
+		// Making a client asks the server for its API, so it fails until then.
+		api, err := r.Connection(ctx, r.cluster, r.authorities)
+		if err != nil {
+			return fmt.Errorf("the API server does not answer: %w", err)
+		}
+		if err := api.Get(ctx, client.ObjectKey{Name: "kube-system"}, &corev1.Namespace{}); err != nil {
+			return fmt.Errorf("the API server is not ready: %w", err)
+		}
+		r.api = api
+		return nil
+	})
+}
+
+// Manifests of a node image, where kind's layout has them.
+const (
+	networkManifest = "/kind/manifests/default-cni.yaml"
+	storageManifest = "/kind/manifests/default-storage.yaml"
+)
+
+func (r *run) installNetwork(ctx context.Context) error {
+	if !r.cluster.DefaultNetwork {
+		return nil
+	}
+	return r.install(ctx, networkManifest)
+}
+
+func (r *run) installStorage(ctx context.Context) error {
+	return r.install(ctx, storageManifest)
+}
+
+// install applies a manifest of the node image. The network's is a template
+// that asks for the pods' range.
+func (r *run) install(ctx context.Context, path string) error {
+	text, err := r.script(ctx, r.controlPlane, `cat "$1"`, path)
+	if err != nil {
+		return err
+	}
+	parsed, err := template.New(path).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
+	}
+	var rendered bytes.Buffer
+	if err := parsed.Execute(&rendered, map[string]string{"PodSubnet": r.cluster.PodCIDR}); err != nil {
+		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
+	}
+	objects, err := decode(&rendered)
+	if err != nil {
+		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
+	}
+	for _, o := range objects {
+		err := poll(ctx, r.Clock, pollInterval, startLimit, func(ctx context.Context) error {
+			return classify(r.api.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(fieldOwner), client.ForceOwnership))
+		})
+		if err != nil {
+			return fmt.Errorf("applying %s %q: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// decode reads a stream of YAML documents.
+func decode(stream io.Reader) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(stream, 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		switch err := decoder.Decode(&o.Object); {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return nil, fmt.Errorf("document %d: %w", len(objects)+1, err)
+		case len(o.Object) == 0:
+			continue
+		case o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "":
+			return nil, fmt.Errorf("document %d: apiVersion, kind and metadata.name must be set", len(objects)+1)
+		}
+		objects = append(objects, o)
+	}
+}
+
+// classify tells what an API server's answer means: only an object that is
+// wrong in itself does not pass by waiting.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err):
+		return fault.Wrap(fault.Invalid, err)
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+		// A namespace or a resource that is still to come.
+		return fault.Wrap(fault.Waiting, err)
+	case strings.Contains(err.Error(), "connection refused"), apierrors.IsForbidden(err):
+		// Roles appear some time after the first answer.
+		return fault.Wrap(fault.Waiting, err)
+	default:
+		return fault.Wrap(fault.Transient, err)
+	}
+}

@@ -1,0 +1,192 @@
+package shoots
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots/graph"
+)
+
+// Flow grows, stops and removes clusters. It keeps nothing between calls: what
+// is done already is read from the machines and from the cluster.
+type Flow struct {
+	Machines machines.Driver
+	Clock    clock.Clock
+	// Connect makes a client for a cluster; nil means a real one.
+	Connect func(*rest.Config) (client.Client, error)
+	// Observe is told of every step that starts or ends; it may be nil.
+	Observe func(graph.Change)
+}
+
+// Names of the steps, as users read them.
+const (
+	stepControlPlaneMachine = "creating control plane machine"
+	stepWorkerMachines      = "creating worker machines"
+	stepBootControlPlane    = "booting control plane"
+	stepBootWorkers         = "booting workers"
+	stepInitialise          = "initialising control plane"
+	stepReachAPI            = "reaching API server"
+	stepNetwork             = "installing network"
+	stepStorage             = "installing storage"
+	stepJoin                = "joining workers"
+	stepLabel               = "labelling nodes"
+	stepSurplus             = "removing surplus machines"
+	stepNodesReady          = "waiting for nodes"
+	stepSystemReady         = "waiting for system components"
+)
+
+// Reconcile makes the cluster what it should be: it creates, boots, joins and
+// removes machines and installs what a cluster needs. It returns once all nodes
+// and the system components are ready. Run again after a crash it does what is
+// left to do.
+//
+// Faults: Invalid (the cluster as asked for cannot be), Exhausted, Transient.
+func (f *Flow) Reconcile(ctx context.Context, c Cluster, a Authorities) error {
+	r, err := f.begin(c, a)
+	if err != nil {
+		return err
+	}
+	steps := []graph.Step{
+		{Name: stepControlPlaneMachine, Run: r.createControlPlane},
+		{Name: stepWorkerMachines, Run: r.createWorkers},
+		{Name: stepBootControlPlane, After: []string{stepControlPlaneMachine}, Run: r.bootControlPlane},
+		// Workers boot while the control plane starts, but do not compete with
+		// its creation.
+		{Name: stepBootWorkers, After: []string{stepWorkerMachines, stepBootControlPlane}, Run: r.bootWorkers},
+		{Name: stepInitialise, After: []string{stepBootControlPlane}, Run: r.initialise},
+		{Name: stepReachAPI, After: []string{stepBootControlPlane}, Run: r.reachAPI},
+		{Name: stepNetwork, After: []string{stepReachAPI}, Run: r.installNetwork},
+		{Name: stepStorage, After: []string{stepReachAPI}, Run: r.installStorage},
+		{Name: stepJoin, After: []string{stepInitialise, stepReachAPI, stepBootWorkers}, Run: r.joinWorkers},
+		{Name: stepLabel, After: []string{stepJoin}, Run: r.labelNodes},
+		{Name: stepSurplus, After: []string{stepJoin}, Run: r.removeSurplus},
+		{Name: stepNodesReady, After: []string{stepLabel, stepSurplus, stepNetwork}, Run: r.awaitNodes},
+		{Name: stepSystemReady, After: []string{stepInitialise, stepNetwork, stepStorage, stepJoin}, Run: r.awaitSystem},
+	}
+	return graph.Run(ctx, f.Clock, steps, f.Observe)
+}
+
+// Grace periods of a stop. Nothing is lost when they run out: etcd syncs every
+// write. The control plane's is longer so that etcd usually ends cleanly.
+const (
+	workerGrace       = 5 * time.Second
+	controlPlaneGrace = 15 * time.Second
+)
+
+// Hibernate stops the cluster's machines, workers first, and keeps their disks.
+// Reconcile wakes the cluster again.
+func (f *Flow) Hibernate(ctx context.Context, c Cluster) error {
+	stop := func(role v1alpha1.MachineRole, grace time.Duration) func(context.Context) error {
+		return func(ctx context.Context) error {
+			existing, err := f.Machines.List(ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			return each(ctx, withRole(existing, role), func(ctx context.Context, m machines.Machine) error {
+				return f.Machines.Stop(ctx, m.Cluster, m.Name, grace)
+			})
+		}
+	}
+	return graph.Run(ctx, f.Clock, []graph.Step{
+		{Name: "stopping workers", Run: stop(v1alpha1.RoleWorker, workerGrace)},
+		{Name: "stopping control plane", After: []string{"stopping workers"}, Run: stop(v1alpha1.RoleControlPlane, controlPlaneGrace)},
+	}, f.Observe)
+}
+
+// Delete removes the cluster's machines with their disks.
+func (f *Flow) Delete(ctx context.Context, id string) error {
+	return graph.Run(ctx, f.Clock, []graph.Step{{Name: "removing machines", Run: func(ctx context.Context) error {
+		existing, err := f.Machines.List(ctx, id)
+		if err != nil {
+			return err
+		}
+		return each(ctx, existing, func(ctx context.Context, m machines.Machine) error {
+			return f.Machines.Delete(ctx, m.Cluster, m.Name)
+		})
+	}}}, f.Observe)
+}
+
+// Report lists the machines of a cluster as resources, without metadata but
+// their names: what the driver says and what the flow made them for.
+func (f *Flow) Report(ctx context.Context, c Cluster) ([]v1alpha1.Machine, error) {
+	existing, err := f.Machines.List(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	var all []v1alpha1.Machine
+	for _, m := range existing {
+		r := v1alpha1.Machine{
+			Spec:   v1alpha1.MachineSpec{ShootName: c.Name, Pool: m.Labels[labelPool], Role: v1alpha1.MachineRole(m.Labels[labelRole]), Image: m.Image},
+			Status: v1alpha1.MachineStatus{ProviderID: m.ID, State: string(m.State), NodeName: m.Hostname},
+		}
+		r.Name = m.Hostname
+		for _, a := range m.Addresses {
+			r.Status.Addresses = append(r.Status.Addresses, a.String())
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// Endpoint returns the URL at which this host reaches the cluster's API server.
+// Faults: Missing while there is no control-plane machine.
+func (f *Flow) Endpoint(ctx context.Context, c Cluster) (string, error) {
+	members := c.members(v1alpha1.RoleControlPlane)
+	if len(members) == 0 {
+		return "", fault.New(fault.Invalid, "cluster %q has no control plane", c.Name)
+	}
+	m, err := f.Machines.Get(ctx, c.ID, members[0].name)
+	if err != nil {
+		return "", err
+	}
+	return endpoint(m)
+}
+
+// run is one run of Reconcile. Fields below the blank line are written by one
+// step and read by steps that come after it.
+type run struct {
+	*Flow
+	cluster     Cluster
+	authorities Authorities
+
+	controlPlane machines.Machine
+	workers      []machines.Machine
+	api          client.Client
+	bootstrap    string
+}
+
+func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
+	var problems []string
+	if n := len(c.members(v1alpha1.RoleControlPlane)); n != 1 {
+		problems = append(problems, fmt.Sprintf("control planes: %d machines, must be 1", n))
+	}
+	if c.Image == "" {
+		problems = append(problems, "image: must be set")
+	}
+	if err := a.Validate(); err != nil {
+		problems = append(problems, err.Error())
+	}
+	if len(problems) > 0 {
+		return nil, fault.New(fault.Invalid, "cluster %q: %s", c.Name, strings.Join(problems, "; "))
+	}
+	if f.Connect == nil {
+		f = &Flow{Machines: f.Machines, Clock: f.Clock, Observe: f.Observe, Connect: connect}
+	}
+	return &run{Flow: f, cluster: c, authorities: a}, nil
+}
+
+func withRole(all []machines.Machine, role v1alpha1.MachineRole) []machines.Machine {
+	return slices.DeleteFunc(slices.Clone(all), func(m machines.Machine) bool {
+		return m.Labels[labelRole] != string(role)
+	})
+}

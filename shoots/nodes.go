@@ -1,0 +1,262 @@
+package shoots
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
+)
+
+func (r *run) createControlPlane(ctx context.Context) error {
+	m, err := r.create(ctx, r.cluster.members(v1alpha1.RoleControlPlane)[0])
+	r.controlPlane = m
+	return err
+}
+
+func (r *run) createWorkers(ctx context.Context) error {
+	members := r.cluster.members(v1alpha1.RoleWorker)
+	r.workers = make([]machines.Machine, len(members))
+	indices := make([]int, len(members))
+	for i := range members {
+		indices[i] = i
+	}
+	return each(ctx, indices, func(ctx context.Context, i int) error {
+		m, err := r.create(ctx, members[i])
+		r.workers[i] = m
+		return err
+	})
+}
+
+func (r *run) create(ctx context.Context, m member) (machines.Machine, error) {
+	created, err := r.Machines.Create(ctx, r.cluster.spec(m))
+	if err != nil {
+		return created, fmt.Errorf("creating machine %q: %w", m.name, err)
+	}
+	if len(created.Addresses) == 0 {
+		return created, fault.New(fault.Internal, "machine %q has no address", m.name)
+	}
+	return created, nil
+}
+
+// bootControlPlane puts the cluster's keys into the machine before its first
+// boot. A machine that has been started once got them then.
+func (r *run) bootControlPlane(ctx context.Context) error {
+	if r.controlPlane.State == machines.StateCreated {
+		if err := r.put(ctx, r.controlPlane, r.authorities.files()); err != nil {
+			return err
+		}
+	}
+	return r.boot(ctx, r.controlPlane)
+}
+
+func (r *run) bootWorkers(ctx context.Context) error {
+	return each(ctx, r.workers, r.boot)
+}
+
+func (r *run) boot(ctx context.Context, m machines.Machine) error {
+	if err := r.Machines.Start(ctx, m.Cluster, m.Name); err != nil {
+		return fmt.Errorf("starting machine %q: %w", m.Name, err)
+	}
+	return nil
+}
+
+func (r *run) put(ctx context.Context, m machines.Machine, files []nodeconfig.File) error {
+	converted := make([]machines.File, len(files))
+	for i, f := range files {
+		converted[i] = machines.File(f)
+	}
+	if err := r.Machines.PutFiles(ctx, m.Cluster, m.Name, converted); err != nil {
+		return fmt.Errorf("putting files into machine %q: %w", m.Name, err)
+	}
+	return nil
+}
+
+// script runs a shell script in a machine. The error of one that fails ends
+// with the last lines that it printed.
+func (r *run) script(ctx context.Context, m machines.Machine, text string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	err := r.Machines.Run(ctx, m.Cluster, m.Name, machines.Command{
+		Args:   append([]string{"/bin/sh", "-ceu", text, "loam"}, args...),
+		Stdout: &stdout, Stderr: &stderr,
+	})
+	if err != nil {
+		return "", fmt.Errorf("machine %q: %w%s", m.Name, err, tail(stderr.String(), 12))
+	}
+	return stdout.String(), nil
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	if len(all) == 1 && all[0] == "" {
+		return ""
+	}
+	return ":\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// bootstrapScript runs kubeadm once in the life of a machine. A second run of
+// the flow, after a crash, waits here for a kubeadm that the first one left
+// behind; one that was cut short starts over on what is there, which kubeadm's
+// phases allow once its checks for an untouched machine are off.
+//
+//	$1 init or join, $2 log file, $3... further arguments
+const bootstrapScript = `
+mkdir -p /run/loam /var/log/loam
+exec 9>/run/loam/bootstrap.lock
+flock 9
+test ! -e /etc/loam/bootstrapped || exit 0
+i=0
+until test -S /run/containerd/containerd.sock; do
+  i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
+  sleep 0.1
+done
+verb=$1; log=$2; shift 2
+if ! kubeadm "$verb" --config=` + nodeconfig.KubeadmConfigPath + ` "$@" >"$log" 2>&1 9>&-; then
+  cat "$log" >&2
+  exit 1
+fi
+: >/etc/loam/bootstrapped
+`
+
+// initialise runs kubeadm init, which starts the control plane from the
+// authorities that were put into the machine.
+func (r *run) initialise(ctx context.Context) error {
+	node, err := r.node(ctx, r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
+	if err != nil {
+		return err
+	}
+	token, err := bootstraputil.GenerateBootstrapToken()
+	if err != nil {
+		return err
+	}
+	files, err := nodeconfig.InitFiles(r.nodeCluster(), node, token)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if err := r.put(ctx, r.controlPlane, files); err != nil {
+		return err
+	}
+	_, err = r.script(ctx, r.controlPlane, bootstrapScript, "init", "/var/log/loam/kubeadm-init.log", "--ignore-preflight-errors=all", "--skip-token-print")
+	return err
+}
+
+// joinWorkers makes each worker a node, with a token that is minted here and
+// ends soon after.
+func (r *run) joinWorkers(ctx context.Context) error {
+	if len(r.workers) == 0 {
+		return nil
+	}
+	token, err := r.mintToken(ctx)
+	if err != nil {
+		return err
+	}
+	pools := map[string]Pool{}
+	for _, m := range r.cluster.members(v1alpha1.RoleWorker) {
+		pools[m.name] = m.pool
+	}
+	join := nodeconfig.Join{Server: "https://" + r.insideEndpoint(), CA: r.authorities["ca.crt"], Token: token}
+	return each(ctx, r.workers, func(ctx context.Context, m machines.Machine) error {
+		node, err := r.node(ctx, m, pools[m.Name])
+		if err != nil {
+			return err
+		}
+		files, err := nodeconfig.JoinFiles(r.nodeCluster(), node, join)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, err)
+		}
+		if err := r.put(ctx, m, files); err != nil {
+			return err
+		}
+		_, err = r.script(ctx, m, bootstrapScript, "join", "/var/log/loam/kubeadm-join.log", "--ignore-preflight-errors=all")
+		return err
+	})
+}
+
+func (r *run) insideEndpoint() string {
+	return netip.AddrPortFrom(r.controlPlane.Addresses[0], APIServerPort).String()
+}
+
+func (r *run) nodeCluster() nodeconfig.Cluster {
+	c := r.cluster
+	sans := []string{"localhost", "127.0.0.1"}
+	if host := c.APIServer.HostAddress; host.IsValid() && !host.IsUnspecified() && host.String() != "127.0.0.1" {
+		sans = append(sans, host.String())
+	}
+	return nodeconfig.Cluster{
+		Name:              c.Name,
+		KubernetesVersion: c.KubernetesVersion,
+		PodCIDR:           c.PodCIDR,
+		ServiceCIDR:       c.ServiceCIDR,
+		DNSDomain:         c.DNSDomain,
+		Endpoint:          r.insideEndpoint(),
+		CertSANs:          sans,
+		KubeProxyMode:     c.KubeProxyMode,
+		ControlPlanes:     len(c.members(v1alpha1.RoleControlPlane)),
+	}
+}
+
+func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (nodeconfig.Node, error) {
+	// The unified hierarchy is the one that lists its controllers in a file.
+	version, err := r.script(ctx, m, "test -e /sys/fs/cgroup/cgroup.controllers && echo 2 || echo 1")
+	if err != nil {
+		return nodeconfig.Node{}, err
+	}
+	n := nodeconfig.Node{
+		Name:     m.Hostname,
+		Role:     pool.Role,
+		Address:  m.Addresses[0],
+		Labels:   pool.nodeLabels(),
+		Taints:   pool.Taints,
+		CgroupV1: strings.TrimSpace(version) == "1",
+		MaxPods:  pool.MaxPods,
+	}
+	if pool.Role == v1alpha1.RoleControlPlane && !pool.Schedulable {
+		n.Taints = append([]corev1.Taint{controlPlaneTaint}, n.Taints...)
+	}
+	return n, nil
+}
+
+// controlPlaneTaint is what kubeadm puts on control planes.
+var controlPlaneTaint = corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
+
+// tokenLifetime bounds how long a bootstrap token works: longer than the
+// slowest join, not a standing secret.
+const tokenLifetime = 15 * time.Minute
+
+// mintToken makes a bootstrap token that lets nodes join, and leaves it to the
+// cluster's token cleaner to remove it.
+func (r *run) mintToken(ctx context.Context) (string, error) {
+	token, err := bootstraputil.GenerateBootstrapToken()
+	if err != nil {
+		return "", err
+	}
+	id, secret, _ := strings.Cut(token, ".")
+	err = r.api.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: bootstrapapi.BootstrapTokenSecretPrefix + id, Namespace: metav1.NamespaceSystem},
+		Type:       bootstrapapi.SecretTypeBootstrapToken,
+		StringData: map[string]string{
+			bootstrapapi.BootstrapTokenIDKey:               id,
+			bootstrapapi.BootstrapTokenSecretKey:           secret,
+			bootstrapapi.BootstrapTokenExpirationKey:       r.Clock.Now().Add(tokenLifetime).UTC().Format(time.RFC3339),
+			bootstrapapi.BootstrapTokenUsageAuthentication: "true",
+			bootstrapapi.BootstrapTokenUsageSigningKey:     "true",
+			bootstrapapi.BootstrapTokenExtraGroupsKey:      "system:bootstrappers:kubeadm:default-node-token",
+		},
+	})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", fmt.Errorf("minting a bootstrap token: %w", fault.Wrap(fault.Transient, err))
+	}
+	return token, nil
+}
