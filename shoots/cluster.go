@@ -38,8 +38,6 @@ type Cluster struct {
 	// APIServer says where the host publishes the API server; its port inside
 	// the machine is APIServerPort.
 	APIServer machines.Port
-	// Environment is passed to every machine: the proxies of the host.
-	Environment map[string]string
 	// Pools holds exactly one pool of role ControlPlane.
 	Pools []Pool
 }
@@ -55,9 +53,6 @@ type Pool struct {
 	Schedulable bool
 	// MaxPods is the kubelet's limit of pods; zero means the kubelet's default.
 	MaxPods int32
-	// Mounts and Ports are handed to the driver for each machine.
-	Mounts []machines.Mount
-	Ports  []machines.Port
 }
 
 // APIServerPort is the port on which API servers listen inside their machines
@@ -91,17 +86,14 @@ func (c *Cluster) members(role v1alpha1.MachineRole) []member {
 
 func (c *Cluster) spec(m member) machines.Spec {
 	s := machines.Spec{
-		Cluster:     c.ID,
-		Name:        m.name,
-		Hostname:    c.Name + "-" + m.name,
-		Image:       c.Image,
-		Labels:      map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role)},
-		Ports:       m.pool.Ports,
-		Mounts:      m.pool.Mounts,
-		Environment: c.Environment,
+		Cluster:  c.ID,
+		Name:     m.name,
+		Hostname: c.Name + "-" + m.name,
+		Image:    c.Image,
+		Labels:   map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role)},
 	}
 	if m.pool.Role == v1alpha1.RoleControlPlane {
-		s.Ports = append([]machines.Port{c.APIServer}, s.Ports...)
+		s.Ports = []machines.Port{c.APIServer}
 	}
 	return s
 }

@@ -104,7 +104,12 @@ func (f *Flow) Hibernate(ctx context.Context, c Cluster) error {
 }
 
 // Delete removes the cluster's machines with their disks.
+//
+// Faults: Invalid for an empty id, which the driver would take for all clusters.
 func (f *Flow) Delete(ctx context.Context, id string) error {
+	if id == "" {
+		return fault.New(fault.Invalid, "the cluster to delete has no id")
+	}
 	return graph.Run(ctx, f.Clock, []graph.Step{{Name: "removing machines", Run: func(ctx context.Context) error {
 		existing, err := f.Machines.List(ctx, id)
 		if err != nil {

@@ -1,0 +1,182 @@
+// Package target says what a Shoot asks for in the terms of package shoots, and
+// finds the keys that were made for it. The controllers of shoots share it.
+//
+// It must not change a Shoot or a cluster.
+package target
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots"
+)
+
+// ProviderLocal is the provider type whose nodes are containers on this host.
+const ProviderLocal = "local"
+
+// Names of networks that a Shoot may ask for in spec.networking.type.
+const (
+	// NetworkDefault is the network that the node image brings.
+	NetworkDefault = "flannel"
+	// NetworkNone leaves the network to the user.
+	NetworkNone = "none"
+)
+
+// controlPlanePool is the name of the pool that a Shoot gets when none of its
+// own holds the control plane.
+const controlPlanePool = "control-plane"
+
+// Cluster translates a Shoot, without its image. It reports everything that
+// cannot be built as one Invalid fault.
+func Cluster(shoot *gardencorev1beta1.Shoot) (shoots.Cluster, error) {
+	spec := field.NewPath("spec")
+	var problems field.ErrorList
+	if t := shoot.Spec.Provider.Type; t != ProviderLocal {
+		problems = append(problems, field.NotSupported(spec.Child("provider", "type"), t, []string{ProviderLocal}))
+	}
+	c := shoots.Cluster{
+		ID:                shoot.Status.TechnicalID,
+		Name:              shoot.Name,
+		KubernetesVersion: "v" + strings.TrimPrefix(shoot.Spec.Kubernetes.Version, "v"),
+		PodCIDR:           gardencorev1beta1.DefaultPodNetworkCIDR,
+		ServiceCIDR:       gardencorev1beta1.DefaultServiceNetworkCIDR,
+		DefaultNetwork:    true,
+		APIServer:         machines.Port{MachinePort: shoots.APIServerPort, Protocol: machines.TCP},
+	}
+	problems = append(problems, networking(&c, shoot.Spec.Networking, spec.Child("networking"))...)
+	problems = append(problems, proxy(&c, shoot.Spec.Kubernetes.KubeProxy, spec.Child("kubernetes", "kubeProxy"))...)
+	problems = append(problems, pools(&c, shoot, spec.Child("provider", "workers"))...)
+	if err := problems.ToAggregate(); err != nil {
+		return shoots.Cluster{}, fault.Wrap(fault.Invalid, err)
+	}
+	return c, nil
+}
+
+func networking(c *shoots.Cluster, n *gardencorev1beta1.Networking, path *field.Path) field.ErrorList {
+	if n == nil {
+		return nil
+	}
+	var problems field.ErrorList
+	if n.Pods != nil {
+		c.PodCIDR = *n.Pods
+	}
+	if n.Services != nil {
+		c.ServiceCIDR = *n.Services
+	}
+	if n.Type != nil {
+		switch *n.Type {
+		case NetworkDefault, "":
+		case NetworkNone:
+			c.DefaultNetwork = false
+		default:
+			problems = append(problems, field.NotSupported(path.Child("type"), *n.Type, []string{NetworkDefault, NetworkNone}))
+		}
+	}
+	for i, family := range n.IPFamilies {
+		if family != gardencorev1beta1.IPFamilyIPv4 {
+			problems = append(problems, field.NotSupported(path.Child("ipFamilies").Index(i), family, []gardencorev1beta1.IPFamily{gardencorev1beta1.IPFamilyIPv4}))
+		}
+	}
+	return problems
+}
+
+func proxy(c *shoots.Cluster, p *gardencorev1beta1.KubeProxyConfig, path *field.Path) field.ErrorList {
+	if p == nil {
+		return nil
+	}
+	if p.Enabled != nil && !*p.Enabled {
+		return field.ErrorList{field.Invalid(path.Child("enabled"), false, "a cluster of provider type local needs kube-proxy")}
+	}
+	if p.Mode == nil {
+		return nil
+	}
+	switch *p.Mode {
+	case gardencorev1beta1.ProxyModeIPTables:
+		c.KubeProxyMode = "iptables"
+	case gardencorev1beta1.ProxyModeNFTables:
+		c.KubeProxyMode = "nftables"
+	default:
+		return field.ErrorList{field.NotSupported(path.Child("mode"), *p.Mode, []gardencorev1beta1.ProxyMode{gardencorev1beta1.ProxyModeIPTables, gardencorev1beta1.ProxyModeNFTables})}
+	}
+	return nil
+}
+
+func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	var workers, controlPlanes []shoots.Pool
+	var maxPods int32
+	if k := shoot.Spec.Kubernetes.Kubelet; k != nil && k.MaxPods != nil {
+		maxPods = *k.MaxPods
+	}
+	names := map[string]bool{}
+	for i, w := range shoot.Spec.Provider.Workers {
+		if names[w.Name] {
+			problems = append(problems, field.Duplicate(path.Index(i).Child("name"), w.Name))
+		}
+		names[w.Name] = true
+		pool := shoots.Pool{Name: w.Name, Role: v1alpha1.RoleWorker, Count: int(w.Minimum), Labels: w.Labels, Taints: w.Taints, MaxPods: maxPods}
+		if w.Kubernetes != nil && w.Kubernetes.Kubelet != nil && w.Kubernetes.Kubelet.MaxPods != nil {
+			pool.MaxPods = *w.Kubernetes.Kubelet.MaxPods
+		}
+		if w.Minimum < 0 {
+			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "must not be negative"))
+		}
+		if w.ControlPlane == nil {
+			workers = append(workers, pool)
+			continue
+		}
+		if w.Minimum != 1 {
+			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "a control plane has 1 machine"))
+		}
+		pool.Role = v1alpha1.RoleControlPlane
+		controlPlanes = append(controlPlanes, pool)
+	}
+	switch len(controlPlanes) {
+	case 0:
+		if names[controlPlanePool] {
+			problems = append(problems, field.Invalid(path, controlPlanePool, "a pool of this name has to hold the control plane: give it controlPlane: {}"))
+		}
+		controlPlanes = []shoots.Pool{{Name: controlPlanePool, Role: v1alpha1.RoleControlPlane, Count: 1, MaxPods: maxPods}}
+	case 1:
+	default:
+		problems = append(problems, field.TooMany(path, len(controlPlanes), 1))
+	}
+	controlPlanes[0].Schedulable = total(workers) == 0
+	c.Pools = append(controlPlanes, workers...)
+	return problems
+}
+
+func total(pools []shoots.Pool) int {
+	n := 0
+	for _, p := range pools {
+		n += p.Count
+	}
+	return n
+}
+
+// AuthoritiesName is the name of the InternalSecret that keeps a Shoot's keys.
+func AuthoritiesName(shoot string) string { return shoot + ".pki" }
+
+// Authorities reads the keys of a Shoot's cluster. Faults: Missing while the
+// cluster has none.
+func Authorities(ctx context.Context, c client.Reader, shoot *gardencorev1beta1.Shoot) (shoots.Authorities, error) {
+	var secret gardencorev1beta1.InternalSecret
+	key := client.ObjectKey{Namespace: shoot.Namespace, Name: AuthoritiesName(shoot.Name)}
+	if err := c.Get(ctx, key, &secret); err != nil {
+		kind := fault.Transient
+		if apierrors.IsNotFound(err) {
+			kind = fault.Missing
+		}
+		return nil, fault.Wrap(kind, fmt.Errorf("reading the cluster's keys: %w", err))
+	}
+	return secret.Data, nil
+}

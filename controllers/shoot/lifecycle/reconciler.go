@@ -1,0 +1,229 @@
+// Package lifecycle makes Shoots real: it runs the flow that creates, changes,
+// hibernates, wakes or deletes a Shoot's cluster, and reports it in the Shoot's
+// last operation, its events, its Machines and its kubeconfig Secret. It is
+// part of the seed's agent; app adds it.
+//
+// It must not know how a machine is made; conditions are those of
+// controllers/shoot/care.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/policy"
+	"github.com/loam-cloud/loam/controllers/shoot/internal/target"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots"
+)
+
+// Name is the controller's name, and with it that of its logger, its events
+// and its fields.
+const Name = "shoot.lifecycle"
+
+// Reconciler runs the flow for Shoots of one seed.
+//
+// It reads Shoots, Projects and InternalSecrets, and writes the Shoots'
+// finalizer and status (all but conditions), the InternalSecret <shoot>.pki,
+// the Secret <shoot>.kubeconfig, Machines, and events.
+type Reconciler struct {
+	Client   client.Client
+	Clock    clock.WithTicker
+	Recorder events.EventRecorder
+	// Config says which Shoots are served, and as whom.
+	Config Config
+	// Machines is the driver for provider type local.
+	Machines machines.Driver
+	// Image finds the node image for a Kubernetes version, v1.36.3. Faults:
+	// Invalid when there is none.
+	Image func(ctx context.Context, version string) (string, error)
+	// Room tells whether the host has room for the cluster's machines that do
+	// not exist yet; nil means always. Faults: Exhausted.
+	Room func(ctx context.Context, c shoots.Cluster) error
+}
+
+// Config is what the controller is told once.
+type Config struct {
+	// SeedName is the seed whose Shoots are served.
+	SeedName string
+	// Identity is written to status.gardener.
+	Identity gardencorev1beta1.Gardener
+	// ConcurrentSyncs is how many Shoots are worked on at once; zero means 5.
+	ConcurrentSyncs int
+}
+
+// Reconcile brings one Shoot's cluster to what the Shoot asks for.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	shoot := &gardencorev1beta1.Shoot{}
+	if err := r.Client.Get(ctx, request.NamespacedName, shoot); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	due := decide(shoot)
+	if due == "" {
+		return reconcile.Result{}, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go r.cancelWhenOutdated(ctx, shoot, cancel)
+
+	run := &operationRun{Reconciler: r, shoot: shoot, kind: due}
+	var err error
+	if due == gardencorev1beta1.LastOperationTypeDelete {
+		err = run.delete(ctx)
+	} else {
+		err = run.grow(ctx)
+	}
+	if errors.Is(context.Cause(ctx), errOutdated) {
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	if err == nil {
+		return reconcile.Result{}, nil
+	}
+	if p := policy.Of(err); !p.Retry {
+		log.FromContext(ctx).Info("Waiting for the user to change the shoot", "problem", err.Error())
+	}
+	return policy.Result(errors.Join(err, run.fail(ctx, err)))
+}
+
+// errOutdated ends a flow whose Shoot has changed meanwhile.
+var errOutdated = errors.New("the shoot has changed")
+
+// outdatedInterval is how often a running flow looks whether it is still wanted.
+const outdatedInterval = time.Second
+
+// cancelWhenOutdated ends the flow when its Shoot gets another spec or is being
+// deleted, so that a user who mends a mistake does not wait for its time-out.
+func (r *Reconciler) cancelWhenOutdated(ctx context.Context, began *gardencorev1beta1.Shoot, cancel context.CancelCauseFunc) {
+	ticker := r.Clock.NewTicker(outdatedInterval)
+	defer ticker.Stop()
+	deleting := began.DeletionTimestamp != nil
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+		}
+		var now gardencorev1beta1.Shoot
+		if err := r.Client.Get(ctx, client.ObjectKeyFromObject(began), &now); err != nil {
+			continue
+		}
+		// A flow that deletes is never outdated.
+		if !deleting && (now.Generation != began.Generation || now.DeletionTimestamp != nil) {
+			cancel(errOutdated)
+			return
+		}
+	}
+}
+
+// grow creates, changes, hibernates or wakes the cluster.
+func (o *operationRun) grow(ctx context.Context) error {
+	if base := o.shoot.DeepCopy(); controllerutil.AddFinalizer(o.shoot, gardencorev1beta1.GardenerName) {
+		patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+		if err := o.Client.Patch(ctx, o.shoot, patch); err != nil {
+			return fmt.Errorf("adding the finalizer: %w", fault.Wrap(fault.Transient, err))
+		}
+	}
+	if err := o.begin(ctx); err != nil {
+		return err
+	}
+	cluster, err := target.Cluster(o.shoot)
+	if err != nil {
+		return err
+	}
+	if cluster.Image, err = o.Image(ctx, cluster.KubernetesVersion); err != nil {
+		return err
+	}
+	authorities, err := o.authorities(ctx)
+	if err != nil {
+		return err
+	}
+	flow := o.flow(ctx)
+	if hibernated(o.shoot) {
+		err = flow.Hibernate(ctx, cluster)
+	} else {
+		if o.Room != nil {
+			err = o.Room(ctx, cluster)
+		}
+		if err == nil {
+			err = flow.Reconcile(ctx, cluster, authorities)
+		}
+	}
+	// What exists is shown and can be reached also when the flow failed.
+	err = errors.Join(err, o.publishMachines(ctx, flow, cluster), o.publishKubeconfig(ctx, flow, cluster, authorities))
+	if err != nil {
+		return err
+	}
+	return o.succeed(ctx)
+}
+
+// delete removes the cluster and lets the Shoot go. Its Secrets and Machines
+// belong to it and are collected after it.
+func (o *operationRun) delete(ctx context.Context) error {
+	if !controllerutil.ContainsFinalizer(o.shoot, gardencorev1beta1.GardenerName) {
+		return nil
+	}
+	// Without a technical id nothing was ever made for the Shoot.
+	if o.shoot.Status.TechnicalID != "" {
+		if err := o.begin(ctx); err != nil {
+			return err
+		}
+		if err := o.flow(ctx).Delete(ctx, o.shoot.Status.TechnicalID); err != nil {
+			return err
+		}
+	}
+	o.event(corev1.EventTypeNormal, gardencorev1beta1.EventDeleted, gardencorev1beta1.EventActionDelete, "The cluster is gone")
+	base := o.shoot.DeepCopy()
+	controllerutil.RemoveFinalizer(o.shoot, gardencorev1beta1.GardenerName)
+	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	if err := client.IgnoreNotFound(o.Client.Patch(ctx, o.shoot, patch)); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", fault.Wrap(fault.Transient, err))
+	}
+	return nil
+}
+
+// authorities returns the cluster's keys, which are made once and kept.
+func (o *operationRun) authorities(ctx context.Context) (shoots.Authorities, error) {
+	have, err := target.Authorities(ctx, o.Client, o.shoot)
+	if err == nil || !errors.Is(err, fault.Missing) {
+		return have, err
+	}
+	made, err := shoots.NewAuthorities(o.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	secret := &gardencorev1beta1.InternalSecret{
+		ObjectMeta: o.owned(target.AuthoritiesName(o.shoot.Name)),
+		Type:       corev1.SecretTypeOpaque,
+		Data:       made,
+	}
+	switch err := o.Client.Create(ctx, secret); {
+	case apierrors.IsAlreadyExists(err):
+		return target.Authorities(ctx, o.Client, o.shoot)
+	case err != nil:
+		return nil, fmt.Errorf("keeping the cluster's keys: %w", fault.Wrap(fault.Transient, err))
+	}
+	return made, nil
+}
+
+// owned is the metadata of an object that goes with the Shoot.
+func (o *operationRun) owned(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace:       o.shoot.Namespace,
+		Name:            name,
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(o.shoot, gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot"))},
+	}
+}

@@ -1,0 +1,57 @@
+package lifecycle
+
+import (
+	"cmp"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+)
+
+// AddToManager adds the controller. Fields left nil are filled from the manager.
+func (r *Reconciler) AddToManager(mgr manager.Manager) error {
+	if r.Client == nil {
+		r.Client = mgr.GetClient()
+	}
+	if r.Clock == nil {
+		r.Clock = clock.RealClock{}
+	}
+	if r.Recorder == nil {
+		r.Recorder = mgr.GetEventRecorder(Name)
+	}
+	return builder.ControllerManagedBy(mgr).
+		Named(Name).
+		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(r.mine(), changed())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5)}).
+		Complete(r)
+}
+
+// mine keeps Shoots of other seeds, and those without one, out.
+func (r *Reconciler) mine() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(o client.Object) bool {
+		shoot, ok := o.(*gardencorev1beta1.Shoot)
+		return ok && shoot.Spec.SeedName != nil && *shoot.Spec.SeedName == r.Config.SeedName
+	})
+}
+
+// changed lets updates through that may make an operation due: what this
+// controller writes to the status itself does not.
+func changed() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
+			seedOf(e.ObjectOld) != seedOf(e.ObjectNew)
+	}}
+}
+
+func seedOf(o client.Object) string {
+	if shoot, ok := o.(*gardencorev1beta1.Shoot); ok && shoot.Spec.SeedName != nil {
+		return *shoot.Spec.SeedName
+	}
+	return ""
+}
