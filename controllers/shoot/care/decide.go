@@ -1,0 +1,112 @@
+package care
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/loam-cloud/loam/controllers/condition"
+)
+
+// observation is what was seen of a cluster. With a problem nothing else counts.
+type observation struct {
+	problem      error
+	nodes        []corev1.Node
+	expected     int
+	controlPlane []corev1.Pod
+	deployments  []appsv1.Deployment
+	daemonSets   []appsv1.DaemonSet
+}
+
+var conditionTypes = []gardencorev1beta1.ConditionType{
+	gardencorev1beta1.ShootAPIServerAvailable,
+	gardencorev1beta1.ShootControlPlaneHealthy,
+	gardencorev1beta1.ShootEveryNodeReady,
+	gardencorev1beta1.ShootSystemComponentsHealthy,
+}
+
+// asleep says that nothing is checked while the cluster is hibernated.
+func asleep() []gardencorev1beta1.Condition {
+	var all []gardencorev1beta1.Condition
+	for _, t := range conditionTypes {
+		all = append(all, condition.New(t, gardencorev1beta1.ConditionTrue, "ConditionNotChecked", "The cluster is hibernated."))
+	}
+	return all
+}
+
+// decide turns what was seen into conditions.
+func decide(o observation) []gardencorev1beta1.Condition {
+	if o.problem != nil {
+		all := []gardencorev1beta1.Condition{
+			condition.New(gardencorev1beta1.ShootAPIServerAvailable, gardencorev1beta1.ConditionFalse, "APIServerUnreachable", "The API server does not answer: "+o.problem.Error()),
+		}
+		for _, t := range conditionTypes[1:] {
+			all = append(all, condition.New(t, gardencorev1beta1.ConditionUnknown, "APIServerUnreachable", "Not known while the API server does not answer."))
+		}
+		return all
+	}
+	return []gardencorev1beta1.Condition{
+		condition.New(gardencorev1beta1.ShootAPIServerAvailable, gardencorev1beta1.ConditionTrue, "APIServerAnswers", "The API server answers."),
+		result(gardencorev1beta1.ShootControlPlaneHealthy, "ControlPlaneRunning", "All control plane components are ready.", "ControlPlaneUnhealthy", unreadyPods(o.controlPlane)),
+		result(gardencorev1beta1.ShootEveryNodeReady, "EveryNodeReady", "All nodes are ready.", "NodesNotReady", unreadyNodes(o.nodes, o.expected)),
+		result(gardencorev1beta1.ShootSystemComponentsHealthy, "SystemComponentsRunning", "All system components are running.", "SystemComponentsUnhealthy", unreadyWorkload(o.deployments, o.daemonSets)),
+	}
+}
+
+func result(t gardencorev1beta1.ConditionType, goodReason, good, badReason string, problems []string) gardencorev1beta1.Condition {
+	if len(problems) == 0 {
+		return condition.New(t, gardencorev1beta1.ConditionTrue, goodReason, good)
+	}
+	return condition.New(t, gardencorev1beta1.ConditionFalse, badReason, strings.Join(problems, "; "))
+}
+
+func unreadyPods(pods []corev1.Pod) []string {
+	if len(pods) == 0 {
+		return []string{"no control plane component is to be seen"}
+	}
+	var problems []string
+	for _, p := range pods {
+		if !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			problems = append(problems, fmt.Sprintf("pod %q is not ready", p.Name))
+		}
+	}
+	return problems
+}
+
+func unreadyNodes(nodes []corev1.Node, expected int) []string {
+	var problems []string
+	if len(nodes) < expected {
+		problems = append(problems, fmt.Sprintf("%d of %d nodes registered", len(nodes), expected))
+	}
+	for _, n := range nodes {
+		i := slices.IndexFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+		switch {
+		case i < 0:
+			problems = append(problems, fmt.Sprintf("node %q reports nothing", n.Name))
+		case n.Status.Conditions[i].Status != corev1.ConditionTrue:
+			problems = append(problems, fmt.Sprintf("node %q is not ready: %s", n.Name, n.Status.Conditions[i].Message))
+		}
+	}
+	return problems
+}
+
+func unreadyWorkload(deployments []appsv1.Deployment, sets []appsv1.DaemonSet) []string {
+	var problems []string
+	for _, d := range deployments {
+		if want := *d.Spec.Replicas; d.Status.AvailableReplicas < want {
+			problems = append(problems, fmt.Sprintf("deployment %q has %d of %d pods", d.Name, d.Status.AvailableReplicas, want))
+		}
+	}
+	for _, d := range sets {
+		if d.Status.NumberAvailable < d.Status.DesiredNumberScheduled {
+			problems = append(problems, fmt.Sprintf("daemon set %q has %d of %d pods", d.Name, d.Status.NumberAvailable, d.Status.DesiredNumberScheduled))
+		}
+	}
+	return problems
+}
