@@ -2,39 +2,328 @@ package garden
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/gofrs/flock"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/bootstrap"
+	"github.com/loam-cloud/loam/garden/internal/etcd"
+	"github.com/loam-cloud/loam/garden/internal/pki"
+	"github.com/loam-cloud/loam/garden/kinds"
+	"github.com/loam-cloud/loam/garden/kubecontrollers"
+	"github.com/loam-cloud/loam/garden/scheme"
+)
+
+const (
+	defaultStopTimeout = 5 * time.Second
+	// pollReady is how often readiness is asked for during a start.
+	pollReady = 20 * time.Millisecond
+	// renewEvery is how often certificates are looked at while running.
+	renewEvery = 24 * time.Hour
 )
 
 // Garden is a running garden.
-type Garden struct{}
+type Garden struct {
+	config   Config
+	lock     *flock.Flock
+	listener net.Listener
+	hosts    []string
+	files    pki.Files
+	store    *etcd.Server
+	rest     *rest.Config
+
+	// Three lives, ended in this order: what PostStart began, Kubernetes'
+	// controllers and upkeep, the API server.
+	stopFleet, stopControllers, stopServer context.CancelFunc
+	controllers                            *kubecontrollers.Controllers
+	serverDone                             chan struct{}
+	serverErr                              error
+
+	stopOnce sync.Once
+	stopped  chan struct{}
+	done     chan struct{}
+	err      error
+}
 
 // Start runs a garden and returns once it is ready and bootstrapped. ctx bounds
 // the start only; Stop ends the garden. What the user has to change (folder in
 // use or not writable, port taken) is fault.Invalid, and then nothing is left
 // behind.
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
-	return nil, fault.New(fault.Internal, "not there yet")
+	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
+	routeKlog(g.config.Logger)
+	undo, err := g.claim(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.run(ctx); err != nil {
+		g.shutDown()
+		undo()
+		return nil, err
+	}
+	go g.watch()
+	return g, nil
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Listen == "" {
+		cfg.Listen = DefaultListen
+	}
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = defaultStopTimeout
+	}
+	if cfg.Logger.GetSink() == nil {
+		cfg.Logger = logr.Discard()
+	}
+	return cfg
+}
+
+// claim takes the data folder and the port, the two things that a user may have
+// to change. undo takes back what a failed start would leave behind.
+func (g *Garden) claim(ctx context.Context) (undo func(), err error) {
+	if g.config.DataDir == "" {
+		return nil, fault.New(fault.Invalid, "no data folder is given")
+	}
+	if g.config.DataDir, err = filepath.Abs(g.config.DataDir); err != nil {
+		return nil, fault.New(fault.Invalid, "data folder %q cannot be used: %w", g.config.DataDir, err)
+	}
+	made, err := makeFolder(g.config.DataDir)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "data folder %q cannot be made: %w", g.config.DataDir, err)
+	}
+	undo = func() {
+		if made != "" {
+			_ = os.RemoveAll(made) // the start's own error is the one to tell
+		}
+	}
+	if g.lock, err = takeLock(ctx, g.config.DataDir); err != nil {
+		undo()
+		return nil, err
+	}
+	if g.listener, err = listen(ctx, g.config.Listen); err != nil {
+		undo()
+		return nil, errors.Join(err, g.lock.Close())
+	}
+	return undo, nil
+}
+
+// makeFolder makes path with mode 0700 and returns the topmost folder that it
+// had to make, empty when all were there.
+func makeFolder(path string) (made string, err error) {
+	for at := path; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil || !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		made = at
+	}
+	return made, os.MkdirAll(path, 0o700)
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.New(fault.Invalid, "address %s is taken by another process: choose another with --listen", address)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "listening on %q: %w", address, err)
+	}
+	return listener, nil
+}
+
+// run brings everything up, in order. Whatever it leaves half done shutDown
+// takes down.
+func (g *Garden) run(ctx context.Context) error {
+	began := time.Now()
+	if err := g.prepareFiles(); err != nil {
+		return err
+	}
+	var err error
+	if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.Logger.WithName("etcd")); err != nil {
+		return err
+	}
+	if err := g.serve(); err != nil {
+		return err
+	}
+	if err := g.startControllers(); err != nil {
+		return err
+	}
+	if err := g.waitReady(ctx); err != nil {
+		return err
+	}
+	if err := g.bootstrap(ctx); err != nil {
+		return err
+	}
+	if err := pki.WriteKubeconfig(g.KubeconfigPath(), g.url(), g.files); err != nil {
+		return err
+	}
+	g.config.Logger.Info("garden is ready", "address", g.Address(), "kubeconfig", g.KubeconfigPath(), "took", time.Since(began).Round(time.Millisecond).String())
+	return g.postStart()
+}
+
+const (
+	etcdDir        = "etcd"
+	pkiDir         = "pki"
+	encryptionFile = "encryption.yaml"
+	kubeconfigFile = "kubeconfig"
+)
+
+func (g *Garden) path(name string) string { return filepath.Join(g.config.DataDir, name) }
+
+// prepareFiles makes keys, certificates and the encryption key.
+func (g *Garden) prepareFiles() error {
+	var err error
+	if g.hosts, err = servingHosts(g.listener); err != nil {
+		return err
+	}
+	if g.files, err = pki.Ensure(g.path(pkiDir), g.hosts, time.Now()); err != nil {
+		return err
+	}
+	// A new key would make a server that cannot read the secrets it has.
+	_, storeErr := os.Stat(g.path(etcdDir))
+	_, keyErr := os.Stat(g.path(encryptionFile))
+	if storeErr == nil && errors.Is(keyErr, os.ErrNotExist) {
+		return fault.New(fault.Invalid, "%q is missing, without which the secrets in %q cannot be read: put it back", g.path(encryptionFile), g.path(etcdDir))
+	}
+	return pki.EnsureEncryption(g.path(encryptionFile), append([]string{"secrets"}, kinds.Encrypted()...))
+}
+
+// servingHosts are the names that the server's certificate has to cover.
+func servingHosts(listener net.Listener) ([]string, error) {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if ip := listenIP(listener); !ip.IsUnspecified() && !ip.IsLoopback() {
+		hosts = append(hosts, ip.String())
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the host's name: %w", err)
+	}
+	return append(hosts, name), nil
+}
+
+func listenIP(listener net.Listener) net.IP { return listener.Addr().(*net.TCPAddr).IP }
+
+func (g *Garden) startControllers() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stopControllers = cancel
+	var err error
+	g.controllers, err = kubecontrollers.Start(ctx, kubecontrollers.Config{
+		REST:              g.protobufConfig(),
+		CACert:            g.files.CACert,
+		CAKey:             g.files.CAKey,
+		ServiceAccountKey: g.files.ServiceAccountKey,
+		Issuer:            tokenIssuer,
+	})
+	if err != nil {
+		return err
+	}
+	go g.renewCertificates(ctx)
+	return nil
+}
+
+// renewCertificates keeps a garden that is never restarted from meeting an
+// expired certificate. The server reads its files again by itself.
+func (g *Garden) renewCertificates(ctx context.Context) {
+	ticker := time.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			files, err := pki.Ensure(g.path(pkiDir), g.hosts, now)
+			if err == nil {
+				err = pki.WriteKubeconfig(g.KubeconfigPath(), g.url(), files)
+			}
+			if err != nil {
+				g.config.Logger.Error(err, "renewing certificates")
+			}
+		}
+	}
+}
+
+// waitReady returns when every check of readyz passes.
+func (g *Garden) waitReady(ctx context.Context) error {
+	kube, err := kubernetes.NewForConfig(g.RESTConfig())
+	if err != nil {
+		return fmt.Errorf("making a client for the garden: %w", err)
+	}
+	ticker := time.NewTicker(pollReady)
+	defer ticker.Stop()
+	for {
+		var status int
+		answer, err := kube.Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").Do(ctx).StatusCode(&status).Raw()
+		if err == nil && status == http.StatusOK {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the garden to be ready: %w; it last said: %s", ctx.Err(), answer)
+		case <-g.serverDone:
+			return fmt.Errorf("the API server ended while it started: %w", g.serverErr)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (g *Garden) bootstrap(ctx context.Context) error {
+	c, err := client.New(g.RESTConfig(), client.Options{Scheme: scheme.Client()})
+	if err != nil {
+		return fmt.Errorf("making a client for the bootstrap: %w", err)
+	}
+	return bootstrap.Ensure(ctx, c, g.config.KubernetesVersions)
+}
+
+func (g *Garden) postStart() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stopFleet = cancel
+	if g.config.PostStart == nil {
+		return nil
+	}
+	return g.config.PostStart(ctx, g.RESTConfig())
 }
 
 // RESTConfig returns a new client configuration with all rights and without a
-// rate limit. It works inside this process only and ends with it.
-func (g *Garden) RESTConfig() *rest.Config { return nil }
+// rate limit. It works inside this process only and ends with it. The content
+// type is left open: a client takes protobuf or JSON as its types allow.
+func (g *Garden) RESTConfig() *rest.Config {
+	config := rest.CopyConfig(g.rest)
+	config.ContentType, config.AcceptContentTypes = "", ""
+	config.QPS = -1
+	return config
+}
+
+// protobufConfig is for clients of Kubernetes' own types.
+func (g *Garden) protobufConfig() *rest.Config {
+	config := g.RESTConfig()
+	config.ContentType = g.rest.ContentType
+	return config
+}
 
 // KubeconfigPath is the file for administrators, mode 0600.
-func (g *Garden) KubeconfigPath() string { return "" }
+func (g *Garden) KubeconfigPath() string { return g.path(kubeconfigFile) }
 
 // Address is the host:port on which the API listens.
-func (g *Garden) Address() string { return "" }
+func (g *Garden) Address() string { return g.listener.Addr().String() }
 
-// Done is closed when the garden has ended, by Stop or by itself.
-func (g *Garden) Done() <-chan struct{} { return nil }
-
-// Err says why the garden ended by itself; nil before Done and after Stop.
-func (g *Garden) Err() error { return nil }
-
-// Stop ends the garden: first what PostStart started, then the API, then etcd.
-// It returns when all is closed, or with an error when ctx ends before.
-func (g *Garden) Stop(ctx context.Context) error { return nil }
+// url is how clients on this host reach the API.
+func (g *Garden) url() string {
+	address := g.listener.Addr().(*net.TCPAddr)
+	host := address.IP.String()
+	if address.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "https://" + net.JoinHostPort(host, fmt.Sprint(address.Port))
+}

@@ -1,0 +1,134 @@
+// Package bootstrap puts into a new garden what a user needs to grow a first
+// cluster: the namespace garden, and a project, a cloud profile and a seed, all
+// named local.
+//
+// The garden calls Ensure at every start; the app may call RefreshVersions when
+// a node image was built. It must not know how clusters are made.
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	corev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// Name is that of the project, the cloud profile, its region, machine type,
+	// and the seed.
+	Name = "local"
+	// ProjectNamespace is where the project's clusters live.
+	ProjectNamespace = "garden-local"
+
+	// The seed has no pods and services of its own; it has to name networks, and
+	// no cluster may use them.
+	seedPods     = "10.3.0.0/16"
+	seedServices = "10.4.0.0/16"
+
+	// What every node image is.
+	imageName    = "debian"
+	imageVersion = "12.0.0"
+)
+
+// Ensure makes what is missing, and keeps the versions of the cloud profile as
+// RefreshVersions does. What is there already and was changed stays changed.
+func Ensure(ctx context.Context, c client.Client, versions []string) error {
+	for _, object := range []client.Object{
+		namespace(v1beta1constants.GardenNamespace, nil),
+		namespace(ProjectNamespace, map[string]string{
+			v1beta1constants.GardenRole:  v1beta1constants.GardenRoleProject,
+			v1beta1constants.ProjectName: Name,
+		}),
+		seed(),
+	} {
+		if err := createMissing(ctx, c, object); err != nil {
+			return err
+		}
+	}
+	if err := ensureProject(ctx, c); err != nil {
+		return err
+	}
+	return RefreshVersions(ctx, c, versions)
+}
+
+func createMissing(ctx context.Context, c client.Client, object client.Object) error {
+	if err := c.Create(ctx, object); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating %T %q: %w", object, object.GetName(), err)
+	}
+	return nil
+}
+
+// ensureProject makes the project and, because its namespace is made here as
+// well, reports it as ready. Later phases are a controller's.
+func ensureProject(ctx context.Context, c client.Client) error {
+	project := &corev1beta1.Project{}
+	switch err := c.Get(ctx, client.ObjectKey{Name: Name}, project); {
+	case apierrors.IsNotFound(err):
+		namespace, description := ProjectNamespace, "Clusters on this host"
+		project = &corev1beta1.Project{
+			ObjectMeta: metav1.ObjectMeta{Name: Name},
+			Spec:       corev1beta1.ProjectSpec{Namespace: &namespace, Description: &description},
+		}
+		if err := c.Create(ctx, project); err != nil {
+			return fmt.Errorf("creating project %q: %w", Name, err)
+		}
+	case err != nil:
+		return fmt.Errorf("reading project %q: %w", Name, err)
+	}
+	if project.Status.Phase != "" {
+		return nil
+	}
+	before := project.DeepCopy()
+	project.Status.Phase = corev1beta1.ProjectReady
+	project.Status.ObservedGeneration = project.Generation
+	if err := c.Status().Patch(ctx, project, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("reporting project %q as ready: %w", Name, err)
+	}
+	return nil
+}
+
+func namespace(name string, labels map[string]string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
+func seed() *corev1beta1.Seed {
+	return &corev1beta1.Seed{
+		ObjectMeta: metav1.ObjectMeta{Name: Name},
+		Spec: corev1beta1.SeedSpec{
+			Provider: corev1beta1.SeedProvider{Type: Name, Region: Name},
+			Networks: corev1beta1.SeedNetworks{Pods: seedPods, Services: seedServices},
+		},
+	}
+}
+
+// cloudProfile offers no version yet.
+func cloudProfile() *corev1beta1.CloudProfile {
+	supported := corev1beta1.ClassificationSupported
+	architecture := runtime.GOARCH
+	return &corev1beta1.CloudProfile{
+		ObjectMeta: metav1.ObjectMeta{Name: Name},
+		Spec: corev1beta1.CloudProfileSpec{
+			Type:    Name,
+			Regions: []corev1beta1.Region{{Name: Name}},
+			MachineTypes: []corev1beta1.MachineType{{
+				// Machines share the host; these are what one needs, not what it gets.
+				Name: Name, CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi"), GPU: resource.MustParse("0"),
+				Architecture: &architecture,
+			}},
+			MachineImages: []corev1beta1.MachineImage{{
+				Name: imageName,
+				Versions: []corev1beta1.MachineImageVersion{{
+					ExpirableVersion: corev1beta1.ExpirableVersion{Version: imageVersion, Classification: &supported},
+					Architectures:    []string{architecture},
+				}},
+			}},
+		},
+	}
+}

@@ -1,0 +1,46 @@
+// Package kinds is the table of everything that the garden serves beside
+// Kubernetes' own API: one short description per kind, and the rules that only
+// one kind has.
+//
+// The garden's API server is its caller; package strategy does the work. It
+// must not know how the server is put together.
+package kinds
+
+import (
+	"github.com/gardener/gardener/pkg/apis/core"
+	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"github.com/gardener/gardener/pkg/apis/operations"
+	operationsv1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
+	"github.com/gardener/gardener/pkg/apis/security"
+	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	"github.com/gardener/gardener/pkg/apis/seedmanagement"
+	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+
+	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/garden/strategy"
+)
+
+// Encrypted returns the resources of these groups that hold secrets, in the
+// form that an encryption configuration wants: resource.group.
+func Encrypted() []string { return []string{"internalsecrets." + core.GroupName} }
+
+// Groups returns every group, the most used first. Rules that look at other
+// objects read them through stores; rules about time ask the clock.
+func Groups(stores *strategy.Stores, clock clock.PassiveClock) []strategy.Group {
+	gardener := []string{"gardener"}
+	shoots := shootRules{references{stores}, clock}
+	return []strategy.Group{
+		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots)},
+		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds()},
+		{Name: operations.GroupName, Version: operationsv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: operationsKinds(clock)},
+		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds()},
+		{
+			Name: loamv1alpha1.GroupName, Version: loamv1alpha1.SchemeGroupVersion.Version, Categories: []string{"loam"},
+			// Loam's types have no protobuf encoding.
+			StorageMediaType: runtime.ContentTypeJSON,
+			Kinds:            loamKinds(),
+		},
+	}
+}

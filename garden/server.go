@@ -1,0 +1,218 @@
+package garden
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime/debug"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	apimachineryversion "k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
+	"k8s.io/apiserver/pkg/authentication/request/union"
+	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/apiserver/pkg/util/notfoundhandler"
+	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/kubernetes"
+	basecompatibility "k8s.io/component-base/compatibility"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/controlplane"
+	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
+	"k8s.io/utils/clock"
+
+	"github.com/loam-cloud/loam/garden/kinds"
+	"github.com/loam-cloud/loam/garden/openapi"
+	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/garden/strategy"
+)
+
+// serverName is in the server's metrics and leases.
+const serverName = "loam-garden"
+
+// chain is the API server in three parts, each of which hands what it does not
+// know to the next: aggregated APIs and discovery, the built-in groups (Kubernetes' and
+// the garden's), custom resources.
+type chain struct {
+	options    options.CompletedOptions
+	control    *controlplaneapiserver.Config
+	extensions *apiextensionsapiserver.Config
+	aggregator *aggregatorapiserver.Config
+
+	// What the garden's own groups need beside it.
+	groups  []strategy.Group
+	scheme  *runtime.Scheme
+	stores  *strategy.Stores
+	factory *serverstorage.DefaultStorageFactory
+}
+
+// serve starts the API server. It serves when serve returns, but is ready later.
+func (g *Garden) serve() error {
+	completed, err := g.serverOptions()
+	if err != nil {
+		return err
+	}
+	chain, err := newChain(completed)
+	if err != nil {
+		return err
+	}
+	server, err := chain.install()
+	if err != nil {
+		return err
+	}
+	server.GenericAPIServer.ShutdownTimeout = g.config.StopTimeout
+	prepared, err := server.PrepareRun()
+	if err != nil {
+		return fmt.Errorf("preparing the API server: %w", err)
+	}
+	g.rest = server.GenericAPIServer.LoopbackClientConfig
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stopServer, g.serverDone = cancel, make(chan struct{})
+	go func() {
+		defer close(g.serverDone)
+		g.serverErr = prepared.Run(ctx)
+	}()
+	return nil
+}
+
+// newChain configures all parts.
+func newChain(completed options.CompletedOptions) (*chain, error) {
+	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}}
+	c.groups = kinds.Groups(c.stores, clock.RealClock{})
+	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
+		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, c.scheme},
+		controlplane.DefaultGenericAPIResourceConfigSource(), openapi.Definitions)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the API server: %w", err)
+	}
+	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
+	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
+	generic.Authentication.Authenticator = healthOnly(generic.Authentication.Authenticator)
+	c.factory = c.storageFactory(factory, generic)
+
+	resolver := webhook.NewDefaultServiceResolver()
+	control, initializers, err := controlplaneapiserver.CreateConfig(completed, generic, informers, factory, resolver, nil)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the built-in groups: %w", err)
+	}
+	c.control = control
+	authentication := webhook.NewDefaultAuthenticationInfoResolverWrapper(control.ProxyTransport, generic.EgressSelector, generic.LoopbackClientConfig, generic.TracerProvider)
+	if c.extensions, err = controlplaneapiserver.CreateAPIExtensionsConfig(*generic, informers, initializers, completed, 1, resolver, authentication); err != nil {
+		return nil, fmt.Errorf("configuring custom resources: %w", err)
+	}
+	if c.aggregator, err = controlplaneapiserver.CreateAggregatorConfig(*generic, completed, informers, resolver, control.ProxyTransport, nil, initializers); err != nil {
+		return nil, fmt.Errorf("configuring aggregated APIs: %w", err)
+	}
+	// It dials cluster services, of which there are none.
+	c.aggregator.ExtraConfig.DisableRemoteAvailableConditionController = true
+	return c, nil
+}
+
+// storageFactory is Kubernetes' own, for the garden's groups: theirs refuses
+// every group that its scheme does not know.
+func (c *chain) storageFactory(theirs *serverstorage.DefaultStorageFactory, generic *genericapiserver.Config) *serverstorage.DefaultStorageFactory {
+	encoding := serverstorage.NewDefaultResourceEncodingConfigForEffectiveVersion(c.scheme, generic.EffectiveVersion)
+	factory := serverstorage.NewDefaultStorageFactory(theirs.StorageConfig, runtime.ContentTypeProtobuf,
+		serializer.NewCodecFactory(c.scheme), encoding, theirs.APIResourceConfigSource, nil)
+	for _, group := range c.groups {
+		group.ConfigureStorage(factory, encoding)
+	}
+	return factory
+}
+
+// install builds the servers from the last part to the first.
+func (c *chain) install() (*aggregatorapiserver.APIAggregator, error) {
+	notFound := notfoundhandler.New(c.control.Generic.Serializer, genericapifilters.NoMuxAndDiscoveryIncompleteKey)
+	extensions, err := c.extensions.Complete().New(genericapiserver.NewEmptyDelegateWithCustomHandler(notFound))
+	if err != nil {
+		return nil, fmt.Errorf("building the server of custom resources: %w", err)
+	}
+	control := c.control.Complete()
+	native, err := control.New(serverName, extensions.GenericAPIServer)
+	if err != nil {
+		return nil, fmt.Errorf("building the server of built-in groups: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(control.Generic.LoopbackClientConfig)
+	if err != nil {
+		return nil, fmt.Errorf("making the server's own client: %w", err)
+	}
+	providers, err := control.GenericStorageProviders(client.Discovery())
+	if err != nil {
+		return nil, fmt.Errorf("preparing the storage of Kubernetes' groups: %w", err)
+	}
+	if err := native.InstallAPIs(append(providers, c.providers()...)...); err != nil {
+		return nil, fmt.Errorf("installing the built-in groups: %w", err)
+	}
+	crdsServed := c.extensions.GenericConfig.MergedResourceConfig.ResourceEnabled(apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions"))
+	aggregator, err := controlplaneapiserver.CreateAggregatorServer(c.aggregator.Complete(), native.GenericAPIServer,
+		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(), crdsServed, c.priorities())
+	if err != nil {
+		return nil, fmt.Errorf("building the server of aggregated APIs: %w", err)
+	}
+	return aggregator, nil
+}
+
+func (c *chain) providers() []controlplaneapiserver.RESTStorageProvider {
+	codecs := serializer.NewCodecFactory(c.scheme)
+	getter := c.options.Etcd.CreateRESTOptionsGetter(c.factory, c.control.Generic.ResourceTransformers)
+	var providers []controlplaneapiserver.RESTStorageProvider
+	for _, group := range c.groups {
+		providers = append(providers, strategy.Provider{
+			Group: group, Scheme: c.scheme, Codecs: codecs,
+			ParameterCodec: runtime.NewParameterCodec(c.scheme), Options: getter, Stores: c.stores,
+		})
+	}
+	return providers
+}
+
+// priorities order groups where a bare resource name could mean several. A
+// group-version without a row would be missing from the list of groups.
+func (c *chain) priorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
+	priorities := maps.Clone(controlplaneapiserver.DefaultGenericAPIServicePriorities())
+	for i, group := range c.groups {
+		for j, version := range group.GroupVersions() {
+			// Below all of Kubernetes' groups, the lowest of which has 15800.
+			priorities[version] = controlplaneapiserver.APIServicePriority{Group: int32(15500 - 100*i), Version: int32(20 - j)}
+		}
+	}
+	return priorities
+}
+
+// healthOnly lets requests without credentials ask whether the server is
+// healthy, and nothing else.
+func healthOnly(authenticated authenticator.Request) authenticator.Request {
+	return union.NewFailOnError(authenticated, anonymous.NewAuthenticator([]apiserver.AnonymousAuthCondition{
+		{Path: "/livez"}, {Path: "/readyz"}, {Path: "/healthz"},
+	}))
+}
+
+// kubernetesVersion reports the version of the Kubernetes module in this binary,
+// which a build without special linker flags knows only from its build
+// information.
+type kubernetesVersion struct {
+	basecompatibility.EffectiveVersion
+}
+
+func (v kubernetesVersion) Info() *apimachineryversion.Info {
+	info := *v.EffectiveVersion.Info()
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return &info
+	}
+	for _, module := range build.Deps {
+		if module.Path == "k8s.io/kubernetes" {
+			info.GitVersion, info.GitCommit, info.GitTreeState, info.BuildDate = module.Version, "", "", ""
+		}
+	}
+	return &info
+}

@@ -1,0 +1,84 @@
+package strategy
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apiserver/pkg/registry/generic"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+)
+
+// ConfigureStorage tells a storage factory how a group is kept in etcd: below
+// <group>/<resource>, so that two groups with one plural never share keys, in
+// the storage version and media type of each kind.
+func (g Group) ConfigureStorage(factory *serverstorage.DefaultStorageFactory, encoding *serverstorage.DefaultResourceEncodingConfig) {
+	if g.StorageMediaType != "" {
+		factory.SetSerializer(schema.GroupResource{Group: g.Name, Resource: serverstorage.AllResources}, g.StorageMediaType, nil)
+	}
+	for _, kind := range g.Kinds {
+		resource := schema.GroupResource{Group: g.Name, Resource: kind.resource}
+		factory.SetResourceEtcdPrefix(resource, g.Name+"/"+kind.resource)
+		version := g.Version
+		if kind.storageVersion != "" {
+			version = kind.storageVersion
+		}
+		encoding.SetResourceEncoding(resource,
+			schema.GroupVersion{Group: g.Name, Version: version},
+			schema.GroupVersion{Group: g.Name, Version: runtime.APIVersionInternal})
+	}
+}
+
+// GroupVersions are those that the group is served in, the preferred one first.
+func (g Group) GroupVersions() []schema.GroupVersion {
+	versions := []schema.GroupVersion{{Group: g.Name, Version: g.Version}}
+	for _, kind := range g.Kinds {
+		for _, version := range kind.otherVersions {
+			versions = append(versions, schema.GroupVersion{Group: g.Name, Version: version})
+		}
+	}
+	return versions
+}
+
+// Provider installs a Group in an API server.
+type Provider struct {
+	Group          Group
+	Scheme         *runtime.Scheme
+	Codecs         serializer.CodecFactory
+	ParameterCodec runtime.ParameterCodec
+	// Options opens the group's resources in etcd. The server's own knows only
+	// Kubernetes' scheme.
+	Options generic.RESTOptionsGetter
+	// Stores, if set, learns each kind's storage.
+	Stores *Stores
+}
+
+// GroupName implements the control plane's RESTStorageProvider.
+func (p Provider) GroupName() string { return p.Group.Name }
+
+// NewRESTStorage implements the control plane's RESTStorageProvider.
+func (p Provider) NewRESTStorage(serverstorage.APIResourceConfigSource, generic.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
+	info := genericapiserver.NewDefaultAPIGroupInfo(p.Group.Name, p.Scheme, p.ParameterCodec, p.Codecs)
+	for _, kind := range p.Group.Kinds {
+		objects, status, err := newStore(p.Scheme, p.Group, kind, p.Options)
+		if err != nil {
+			return info, fmt.Errorf("installing group %q: %w", p.Group.Name, err)
+		}
+		if p.Stores != nil {
+			p.Stores.add(schema.GroupResource{Group: p.Group.Name, Resource: kind.resource}, objects.Store)
+		}
+		for _, version := range kind.versions(p.Group) {
+			if info.VersionedResourcesStorageMap[version] == nil {
+				info.VersionedResourcesStorageMap[version] = map[string]rest.Storage{}
+			}
+			info.VersionedResourcesStorageMap[version][kind.resource] = objects
+			if status != nil {
+				info.VersionedResourcesStorageMap[version][kind.resource+"/status"] = status
+			}
+		}
+	}
+	return info, nil
+}
