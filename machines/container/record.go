@@ -1,0 +1,216 @@
+package container
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+)
+
+// Labels that tell what belongs to which installation, cluster and machine.
+// Networks carry the first, volumes the first three, containers all of them.
+const (
+	LabelInstance = "loam.dev/instance"
+	LabelCluster  = "loam.dev/cluster"
+	LabelMachine  = "loam.dev/machine"
+)
+
+// Labels of a container that hold what the driver remembers of its machine.
+const (
+	labelHostname = "loam.dev/hostname"
+	labelImage    = "loam.dev/image"
+	labelAddress  = "loam.dev/address"
+	labelSubnet   = "loam.dev/subnet"
+	labelPorts    = "loam.dev/ports"
+	// labelUser precedes the keys of the labels that the caller gave.
+	labelUser = "loam.dev/label/"
+)
+
+// placement is where on the network and on the host a machine is.
+type placement struct {
+	address netip.Addr
+	subnet  netip.Prefix
+	ports   []machines.Port
+}
+
+// record is a machine's container.
+type record struct {
+	machine machines.Machine
+	state   container.ContainerState
+	subnet  netip.Prefix
+}
+
+// leaving tells that the container is being removed, or was and resisted.
+func (r *record) leaving() bool {
+	return r.state == container.StateRemoving || r.state == container.StateDead
+}
+
+// portLabel is the form of a port in the label.
+type portLabel struct {
+	HostAddress netip.Addr        `json:"hostAddress"`
+	HostPort    uint16            `json:"hostPort"`
+	MachinePort uint16            `json:"machinePort"`
+	Protocol    machines.Protocol `json:"protocol"`
+}
+
+func (d *Driver) labels(spec machines.Spec, place *placement) (map[string]string, error) {
+	ports := make([]portLabel, len(place.ports))
+	for i, port := range place.ports {
+		ports[i] = portLabel(port)
+	}
+	encoded, err := json.Marshal(ports)
+	if err != nil {
+		return nil, fmt.Errorf("recording ports: %w", err)
+	}
+	labels := d.ownLabels(spec.Cluster, spec.Name)
+	for key, value := range spec.Labels {
+		labels[labelUser+key] = value
+	}
+	maps.Copy(labels, map[string]string{
+		labelHostname: spec.Hostname,
+		labelImage:    spec.Image,
+		labelAddress:  place.address.String(),
+		labelSubnet:   place.subnet.String(),
+		labelPorts:    string(encoded),
+	})
+	return labels, nil
+}
+
+func (d *Driver) ownLabels(cluster, name string) map[string]string {
+	return map[string]string{LabelInstance: d.instance, LabelCluster: cluster, LabelMachine: name}
+}
+
+// filters selects by labels of this installation; an empty cluster or name
+// selects all.
+func (d *Driver) filters(cluster, name string) client.Filters {
+	filters := client.Filters{}.Add("label", LabelInstance+"="+d.instance)
+	if cluster != "" {
+		filters.Add("label", LabelCluster+"="+cluster)
+	}
+	if name != "" {
+		filters.Add("label", LabelMachine+"="+name)
+	}
+	return filters
+}
+
+// records returns the machines of a cluster, or of all clusters, by cluster and
+// name.
+func (d *Driver) records(ctx context.Context, cluster, name string) ([]*record, error) {
+	result, err := d.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: d.filters(cluster, name)})
+	if err != nil {
+		return nil, d.classify(err)
+	}
+	return d.readAll(result.Items)
+}
+
+// readAll reads the machines of this installation out of a list of containers.
+func (d *Driver) readAll(items []container.Summary) ([]*record, error) {
+	var records []*record
+	for _, item := range items {
+		if item.Labels[LabelInstance] != d.instance || item.Labels[LabelMachine] == "" {
+			continue
+		}
+		r, err := read(item)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	slices.SortFunc(records, func(a, b *record) int {
+		return cmp.Or(cmp.Compare(a.machine.Cluster, b.machine.Cluster), cmp.Compare(a.machine.Name, b.machine.Name))
+	})
+	return records, nil
+}
+
+// one returns the record of one machine. Faults: Missing, and those of
+// classify.
+func (d *Driver) one(ctx context.Context, cluster, name string) (*record, error) {
+	records, err := d.records(ctx, cluster, name)
+	if err != nil {
+		return nil, err
+	}
+	// Without both names the filter would select somebody else.
+	if len(records) == 0 || cluster == "" || name == "" || records[0].leaving() {
+		return nil, fault.New(fault.Missing, "there is no such machine")
+	}
+	return records[0], nil
+}
+
+func read(item container.Summary) (*record, error) {
+	fail := func(label string, err error) (*record, error) {
+		return nil, fault.New(fault.Internal, "reading label %s of container %q: %w", label, containerName(item), err)
+	}
+	r := &record{state: item.State, machine: machines.Machine{
+		ID:       item.ID,
+		Cluster:  item.Labels[LabelCluster],
+		Name:     item.Labels[LabelMachine],
+		Hostname: item.Labels[labelHostname],
+		Image:    item.Labels[labelImage],
+		State:    state(item.State),
+		Labels:   map[string]string{},
+		Created:  time.Unix(item.Created, 0).UTC(),
+	}}
+	address, err := netip.ParseAddr(item.Labels[labelAddress])
+	if err != nil {
+		return fail(labelAddress, err)
+	}
+	r.machine.Addresses = []netip.Addr{address}
+	if r.subnet, err = netip.ParsePrefix(item.Labels[labelSubnet]); err != nil {
+		return fail(labelSubnet, err)
+	}
+	if r.machine.Ports, err = readPorts(item.Labels[labelPorts]); err != nil {
+		return fail(labelPorts, err)
+	}
+	for key, value := range item.Labels {
+		if key, ours := strings.CutPrefix(key, labelUser); ours {
+			r.machine.Labels[key] = value
+		}
+	}
+	return r, nil
+}
+
+func readPorts(label string) ([]machines.Port, error) {
+	var decoded []portLabel
+	if err := json.Unmarshal([]byte(label), &decoded); err != nil {
+		return nil, err
+	}
+	var ports []machines.Port
+	for _, port := range decoded {
+		ports = append(ports, machines.Port(port))
+	}
+	return ports, nil
+}
+
+// state maps the daemon's states:
+//
+//	created                     -> Created
+//	running, paused, restarting -> Running
+//	exited, dead, removing      -> Stopped
+func state(s container.ContainerState) machines.State {
+	switch s {
+	case container.StateCreated:
+		return machines.StateCreated
+	case container.StateRunning, container.StatePaused, container.StateRestarting:
+		return machines.StateRunning
+	}
+	return machines.StateStopped
+}
+
+// containerName is the name of a container as users know it.
+func containerName(item container.Summary) string {
+	if len(item.Names) == 0 {
+		return item.ID
+	}
+	return strings.TrimPrefix(item.Names[0], "/")
+}

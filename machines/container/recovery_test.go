@@ -1,0 +1,164 @@
+package container_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/machines/container"
+)
+
+func (s *site) volume(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	if _, err := s.daemon.VolumeCreate(s.ctx, client.VolumeCreateOptions{Name: name, Labels: labels}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = s.daemon.VolumeRemove(context.Background(), name, client.VolumeRemoveOptions{Force: true})
+	})
+}
+
+func (s *site) network(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	if _, err := s.daemon.NetworkCreate(s.ctx, name, client.NetworkCreateOptions{Labels: labels}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = s.daemon.NetworkRemove(context.Background(), name, client.NetworkRemoveOptions{})
+	})
+}
+
+func TestForeignNetworkAndVolume(t *testing.T) {
+	t.Run("network", func(t *testing.T) {
+		s := newSite(t, own())
+		s.network(t, s.instance, nil)
+		_, err := s.Create(s.ctx, s.spec("first"))
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), s.instance) {
+			t.Errorf("got %v, want Invalid that names the network", err)
+		}
+		s.expect(t, "network "+s.instance)
+	})
+	t.Run("volume", func(t *testing.T) {
+		s := newSite(t, own())
+		name := s.instance + "-one-first-etcd"
+		s.volume(t, name, map[string]string{container.LabelInstance: "somebody-else"})
+		_, err := s.Create(s.ctx, s.spec("first"))
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want Invalid that names the volume", err)
+		}
+		s.expect(t, "volume "+name)
+	})
+}
+
+// expect demands that nothing of the installation's name is there but this.
+func (s *site) expect(t *testing.T, want ...string) {
+	t.Helper()
+	if got := objects(t, s.daemon, s.instance); strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("there is %v, want %v", got, want)
+	}
+}
+
+// What is left by a process that was killed between two steps of Create.
+func TestCreateAfterAKill(t *testing.T) {
+	s := newSite(t, own())
+	s.network(t, s.instance+"-range", map[string]string{container.LabelInstance: s.instance, "loam.dev/purpose": "range"})
+	labels := map[string]string{container.LabelInstance: s.instance, container.LabelCluster: "one", container.LabelMachine: "first"}
+	s.volume(t, s.instance+"-one-first-kubelet", labels)
+	s.volume(t, s.instance+"-one-first-of-another-version", labels)
+	s.running(t, s.spec("first"))
+	if err := s.Delete(s.ctx, "one", "first"); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t)
+}
+
+// Somebody removed the container by hand: its disks must not come back.
+func TestCreateAfterTheContainerWasRemoved(t *testing.T) {
+	s := newSite(t, own())
+	machine := s.running(t, s.spec("first"))
+	s.shell(t, "first", "echo old >/var/lib/etcd/data")
+	if _, err := s.daemon.ContainerRemove(s.ctx, machine.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.running(t, s.spec("first"))
+	s.shell(t, "first", "test ! -e /var/lib/etcd/data")
+}
+
+func TestDeleteAfterTheContainerWasRemoved(t *testing.T) {
+	s := newSite(t, own())
+	machine := s.running(t, s.spec("first"))
+	if _, err := s.daemon.ContainerRemove(s.ctx, machine.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(s.ctx, "one", "first"); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t)
+}
+
+// While all machines are switched off, `docker network prune` takes their
+// network away.
+func TestStartAfterTheNetworkWasRemoved(t *testing.T) {
+	s := newSite(t, own())
+	spec := s.spec("first")
+	spec.Ports = []machines.Port{{MachinePort: 80}}
+	first := s.running(t, spec)
+	second := s.running(t, s.spec("second"))
+	created := s.create(t, s.spec("third"))
+	for _, machine := range []machines.Machine{first, second} {
+		if err := s.Stop(s.ctx, "one", machine.Name, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.daemon.NetworkRemove(s.ctx, s.instance, client.NetworkRemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(s.ctx, "one", "first"); err != nil {
+		t.Fatalf("with the network gone: %v", err)
+	}
+	fourth := s.running(t, s.spec("fourth"))
+	for _, name := range []string{"second", "third"} {
+		if err := s.Start(s.ctx, "one", name); err != nil {
+			t.Fatalf("with another network in its place: %v", err)
+		}
+	}
+	for _, machine := range []machines.Machine{first, second, created, fourth} {
+		want := machine.Addresses[0].String()
+		if got := s.shell(t, machine.Name, "hostname -i"); got != want {
+			t.Errorf("%s has address %s, want %s", machine.Name, got, want)
+		}
+	}
+	s.shell(t, "second", "ping -c 1 -W 5 "+first.Addresses[0].String())
+}
+
+// A container of the user's on the network keeps it, and its address.
+func TestForeignContainerOnTheNetwork(t *testing.T) {
+	s := newSite(t, own())
+	s.create(t, s.spec("first"))
+	stillThere := occupy(t, s.daemon, "x"+s.instance)
+	_, err := s.daemon.NetworkConnect(s.ctx, s.instance, client.NetworkConnectOptions{Container: "x" + s.instance})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(s.ctx, "one", "first"); err != nil {
+		t.Fatal(err)
+	}
+	if !stillThere() {
+		t.Error("somebody else's container is gone")
+	}
+	s.expect(t, "network "+s.instance)
+	if _, err := s.daemon.NetworkDisconnect(s.ctx, s.instance, client.NetworkDisconnectOptions{Container: "x" + s.instance}); err != nil {
+		t.Fatal(err)
+	}
+	// Deleting what is gone already cleans up as well.
+	if err := s.Delete(s.ctx, "one", "first"); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t)
+}

@@ -1,0 +1,185 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+)
+
+// firstPort is the first of the host ports that are given out.
+const firstPort = 20000
+
+func missing() error            { return fault.New(fault.Missing, "there is no such machine") }
+func transient(err error) error { return fault.Wrap(fault.Transient, err) }
+
+// Create implements machines.Inventory.
+func (d *Driver) Create(ctx context.Context, spec machines.Spec) (machines.Machine, error) {
+	if err := d.begin(ctx, Create, spec.Cluster, spec.Name); err != nil {
+		return machines.Machine{}, err
+	}
+	made, err := d.create(spec)
+	if err != nil {
+		return machines.Machine{}, wrap(Call{Method: Create, Cluster: spec.Cluster, Name: spec.Name}, err)
+	}
+	return made, nil
+}
+
+func (d *Driver) create(spec machines.Spec) (machines.Machine, error) {
+	if err := spec.Validate(); err != nil {
+		return machines.Machine{}, err
+	}
+	h := d.host
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	k := key{d.instance, spec.Cluster, spec.Name}
+	if existing := h.machines[k]; existing != nil {
+		return existing.snapshot(), nil
+	}
+	if h.Images != nil && !slices.Contains(h.Images, spec.Image) {
+		return machines.Machine{}, fault.New(fault.Invalid, "image %q is not on this host", spec.Image)
+	}
+	if h.foreign[objectName(k)] {
+		return machines.Machine{}, fault.New(fault.Invalid, "%q is there and not Loam's", objectName(k))
+	}
+	ports, err := h.ports(spec.Ports)
+	if err != nil {
+		return machines.Machine{}, err
+	}
+	address, err := h.address(d.instance)
+	if err != nil {
+		return machines.Machine{}, err
+	}
+	h.made++
+	m := &machine{files: map[string]machines.File{}, Machine: machines.Machine{
+		ID: fmt.Sprintf("fake-%d", h.made), Cluster: spec.Cluster, Name: spec.Name, Hostname: spec.Hostname,
+		Image: spec.Image, State: machines.StateCreated, Addresses: []netip.Addr{address}, Ports: ports,
+		Labels: spec.Labels, Created: time.Now().Truncate(time.Second).UTC(),
+	}}
+	// The caller's map is his own to change.
+	m.Labels = m.snapshot().Labels
+	if h.machines == nil {
+		h.machines = map[key]*machine{}
+	}
+	h.machines[k] = m
+	return m.snapshot(), nil
+}
+
+// address returns the lowest free address. The first is the gateway's, the last
+// the broadcast's.
+func (h *Host) address(instance string) (netip.Addr, error) {
+	subnet := h.Subnet
+	if !subnet.IsValid() {
+		subnet = netip.MustParsePrefix("198.18.0.0/16")
+	}
+	taken := map[netip.Addr]bool{}
+	for k, m := range h.machines {
+		if k.instance == instance {
+			taken[m.Addresses[0]] = true
+		}
+	}
+	for address := subnet.Masked().Addr().Next().Next(); subnet.Contains(address.Next()); address = address.Next() {
+		if !taken[address] {
+			return address, nil
+		}
+	}
+	return netip.Addr{}, fault.New(fault.Exhausted, "network %s has no address left", subnet)
+}
+
+type hostPort struct {
+	port     uint16
+	protocol machines.Protocol
+}
+
+func (h *Host) ports(wanted []machines.Port) ([]machines.Port, error) {
+	held := map[hostPort]string{}
+	for k, m := range h.machines {
+		for _, port := range m.Ports {
+			held[hostPort{port.HostPort, port.Protocol}] = fmt.Sprintf("machine %q of cluster %q", k.name, k.cluster)
+		}
+	}
+	var problems []error
+	ports := slices.Clone(wanted)
+	for i := range ports {
+		if !ports[i].HostAddress.IsValid() {
+			ports[i].HostAddress = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		if ports[i].Protocol == "" {
+			ports[i].Protocol = machines.TCP
+		}
+		if ports[i].HostPort == 0 {
+			continue
+		}
+		at := hostPort{ports[i].HostPort, ports[i].Protocol}
+		if holder := held[at]; holder != "" {
+			problems = append(problems, fmt.Errorf("host port %d/%s is held by %s", at.port, at.protocol, holder))
+		}
+		held[at] = "this machine itself"
+	}
+	if len(problems) > 0 {
+		return nil, fault.Wrap(fault.Invalid, errors.Join(problems...))
+	}
+	for i := range ports {
+		for next := uint16(firstPort); ports[i].HostPort == 0; next++ {
+			if at := (hostPort{next, ports[i].Protocol}); held[at] == "" {
+				held[at], ports[i].HostPort = "this machine itself", next
+			}
+		}
+	}
+	return ports, nil
+}
+
+// Get implements machines.Inventory.
+func (d *Driver) Get(ctx context.Context, cluster, name string) (machines.Machine, error) {
+	if err := d.begin(ctx, Get, cluster, name); err != nil {
+		return machines.Machine{}, err
+	}
+	d.host.mutex.Lock()
+	defer d.host.mutex.Unlock()
+	m, err := d.find(cluster, name)
+	if err != nil {
+		return machines.Machine{}, wrap(Call{Method: Get, Cluster: cluster, Name: name}, err)
+	}
+	return m.snapshot(), nil
+}
+
+// List implements machines.Inventory.
+func (d *Driver) List(ctx context.Context, cluster string) ([]machines.Machine, error) {
+	if err := d.begin(ctx, List, cluster, ""); err != nil {
+		return nil, err
+	}
+	d.host.mutex.Lock()
+	defer d.host.mutex.Unlock()
+	list := []machines.Machine{}
+	for k, m := range d.host.machines {
+		if k.instance == d.instance && (cluster == "" || k.cluster == cluster) {
+			list = append(list, m.snapshot())
+		}
+	}
+	slices.SortFunc(list, func(a, b machines.Machine) int {
+		return strings.Compare(a.Cluster+"/"+a.Name, b.Cluster+"/"+b.Name)
+	})
+	return list, nil
+}
+
+// Delete implements machines.Inventory.
+func (d *Driver) Delete(ctx context.Context, cluster, name string) error {
+	if err := d.begin(ctx, Delete, cluster, name); err != nil {
+		return err
+	}
+	d.host.mutex.Lock()
+	defer d.host.mutex.Unlock()
+	m, err := d.find(cluster, name)
+	if err != nil {
+		return nil
+	}
+	m.off()
+	delete(d.host.machines, key{d.instance, cluster, name})
+	return nil
+}
