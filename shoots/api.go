@@ -3,17 +3,13 @@ package shoots
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"text/template"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/shoots/manifest"
 )
 
 // administrator is the flow's own identity in clusters. Its certificate is made
@@ -109,7 +106,7 @@ func (r *run) install(ctx context.Context, path string) error {
 	if err := parsed.Execute(&rendered, map[string]string{"PodSubnet": r.cluster.PodCIDR}); err != nil {
 		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
 	}
-	objects, err := decode(&rendered)
+	objects, err := manifest.Decode(&rendered)
 	if err != nil {
 		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
 	}
@@ -122,26 +119,6 @@ func (r *run) install(ctx context.Context, path string) error {
 		}
 	}
 	return nil
-}
-
-// decode reads a stream of YAML documents.
-func decode(stream io.Reader) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(stream, 4096)
-	for {
-		o := &unstructured.Unstructured{}
-		switch err := decoder.Decode(&o.Object); {
-		case errors.Is(err, io.EOF):
-			return objects, nil
-		case err != nil:
-			return nil, fmt.Errorf("document %d: %w", len(objects)+1, err)
-		case len(o.Object) == 0:
-			continue
-		case o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "":
-			return nil, fmt.Errorf("document %d: apiVersion, kind and metadata.name must be set", len(objects)+1)
-		}
-		objects = append(objects, o)
-	}
 }
 
 // classify tells what an API server's answer means: only an object that is

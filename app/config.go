@@ -1,0 +1,73 @@
+// Package app wires Loam: it is the one package that knows the garden, the
+// drivers, the flows and all controllers, and lists them in one place. The
+// command line calls it.
+//
+// It must not hold behaviour of its own; what it would decide belongs to one of
+// the packages that it wires.
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/loam-cloud/loam/fault"
+)
+
+// Version is Loam's version.
+const Version = "v0.1.0"
+
+// SeedName is the seed of the host that runs the garden.
+const SeedName = "local"
+
+// Config says how a garden is run with this host's agent.
+type Config struct {
+	// DataDir is the folder of the garden's data, absolute.
+	DataDir string
+	// Listen is address and port of the API; empty means the garden's default.
+	Listen string
+	// DockerHost is the Docker Engine API; empty means DOCKER_HOST, else the
+	// daemon's default socket.
+	DockerHost string
+	// Manifests are files to be applied once the garden is ready.
+	Manifests []string
+}
+
+// Validate reports every problem as one Invalid fault.
+func (c Config) Validate() error {
+	var problems field.ErrorList
+	if !filepath.IsAbs(c.DataDir) {
+		problems = append(problems, field.Invalid(field.NewPath("dataDir"), c.DataDir, "must be an absolute path"))
+	}
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			problems = append(problems, field.Invalid(field.NewPath("listen"), c.Listen, "must be address:port, as in 127.0.0.1:6440"))
+		}
+	}
+	for i, m := range c.Manifests {
+		if _, err := os.Stat(m); err != nil {
+			problems = append(problems, field.Invalid(field.NewPath("manifests").Index(i), m, err.Error()))
+		}
+	}
+	if err := problems.ToAggregate(); err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	return nil
+}
+
+// Instance names this installation at machine drivers, so that two gardens on
+// one host do not touch each other's machines. It follows from the data folder
+// alone, so that it outlives everything but the folder itself.
+func (c Config) Instance() string {
+	if filepath.Base(c.DataDir) == "loam" {
+		if home, err := os.UserHomeDir(); err == nil && c.DataDir == filepath.Join(home, ".local", "share", "loam") {
+			return "loam"
+		}
+	}
+	sum := sha256.Sum256([]byte(c.DataDir))
+	return "loam-" + hex.EncodeToString(sum[:3])
+}

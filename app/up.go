@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/loam-cloud/loam/controllers/cloudprofile/nodeimages"
+	"github.com/loam-cloud/loam/controllers/seed/heartbeat"
+	"github.com/loam-cloud/loam/controllers/shoot/care"
+	"github.com/loam-cloud/loam/controllers/shoot/lifecycle"
+	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/machines/container"
+)
+
+// Up runs the garden, its controllers and this host's agent until the context
+// ends, then stops them. Lines for a person to read go to out.
+//
+// Faults: Invalid for what the user has to change before it can start.
+func Up(ctx context.Context, c Config, out io.Writer) error {
+	logger := newLogger(out)
+	driver, err := container.New(container.Config{Instance: c.Instance(), Host: c.DockerHost})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
+	a := &agent{driver: driver, identity: identity(), engine: c.DockerHost}
+	versions, err := a.versions(ctx)
+	if err != nil {
+		// The garden is of use without an engine; its seed says what is missing.
+		logger.Info("No node images are known", "problem", err.Error())
+	}
+	g, err := garden.Start(ctx, garden.Config{
+		DataDir:            c.DataDir,
+		Listen:             c.Listen,
+		KubernetesVersions: versions,
+		Logger:             logger.WithName("garden"),
+		PostStart: func(ctx context.Context, cfg *rest.Config) error {
+			return a.start(ctx, cfg, logger)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	logger.Info("The garden is ready", "address", g.Address(), "kubeconfig", g.KubeconfigPath(), "pid", os.Getpid())
+	if err := applyAll(ctx, g.RESTConfig(), c.Manifests, logger); err != nil {
+		return stop(g, err)
+	}
+	select {
+	case <-ctx.Done():
+		logger.Info("Stopping")
+	case <-g.Done():
+	}
+	return stop(g, nil)
+}
+
+func stop(g *garden.Garden, cause error) error {
+	if err := g.Stop(context.Background()); err != nil {
+		return fmt.Errorf("stopping the garden: %w", err)
+	}
+	return cause
+}
+
+// newLogger writes lines of key=value to out, for Loam and for the libraries
+// inside it, of which only warnings and errors are let through.
+func newLogger(out io.Writer) logr.Logger {
+	handler := slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo})
+	logger := logr.FromSlogHandler(handler)
+	log.SetLogger(logger)
+	klog.SetLogger(logger.WithName("kubernetes").V(1))
+	return logger
+}
+
+func identity() gardencorev1beta1.Gardener {
+	host, err := os.Hostname()
+	if err != nil {
+		host = SeedName
+	}
+	return gardencorev1beta1.Gardener{ID: host, Name: "loam-agent", Version: Version}
+}
+
+// start runs all controllers against a garden that is ready. They end with the
+// context.
+func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger) error {
+	mgr, err := manager.New(cfg, manager.Options{
+		Scheme: scheme.Client(),
+		Logger: logger,
+		// The garden serves health and metrics of the whole process.
+		Metrics:                server.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+		// Only what controllers watch is kept in memory, and Secrets never are.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
+			&corev1.Secret{}, &corev1.ConfigMap{}, &gardencorev1beta1.InternalSecret{},
+		}}},
+		// Names are unique within a process; tests start several gardens in one.
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+	})
+	if err != nil {
+		return fmt.Errorf("making the controllers' manager: %w", err)
+	}
+	for _, add := range a.controllers() {
+		if err := add.AddToManager(mgr); err != nil {
+			return fmt.Errorf("adding a controller: %w", err)
+		}
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding a health check: %w", err)
+	}
+	go func() {
+		if err := mgr.Start(ctx); err != nil {
+			logger.Error(err, "The controllers have ended")
+		}
+	}()
+	return nil
+}
+
+// controllers lists every controller that this process runs.
+func (a *agent) controllers() []interface{ AddToManager(manager.Manager) error } {
+	return []interface{ AddToManager(manager.Manager) error }{
+		&lifecycle.Reconciler{
+			Config:   lifecycle.Config{SeedName: SeedName, Identity: a.identity},
+			Machines: a.driver,
+			Image:    a.image,
+			Room:     a.room,
+		},
+		&care.Reconciler{Config: care.Config{SeedName: SeedName}, Machines: a.driver},
+		&heartbeat.Reconciler{Config: heartbeat.Config{SeedName: SeedName, Identity: a.identity}, Ready: a.driver.Ping},
+		&nodeimages.Reconciler{Versions: a.versions},
+	}
+}

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/app"
+	"github.com/loam-cloud/loam/fault"
+)
+
+// upConfiguration is the file of loam up --config.
+type upConfiguration struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// DataDir is the folder of the garden's data.
+	DataDir string `json:"dataDir,omitempty"`
+	// Listen is address and port of the API.
+	Listen string `json:"listen,omitempty"`
+	// DockerHost is the Docker Engine API that makes machines:
+	// unix:///var/run/docker.sock.
+	DockerHost string `json:"dockerHost,omitempty"`
+	// Manifests are applied once the garden is ready.
+	Manifests []string `json:"manifests,omitempty"`
+}
+
+const upConfigurationKind = "UpConfiguration"
+
+// readConfig fills c from a configuration file where the flags do not say
+// otherwise. An empty path is no file.
+func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fault.New(fault.Invalid, "reading the configuration: %w", err)
+	}
+	file, err := parseConfig(text)
+	if err != nil {
+		return fault.New(fault.Invalid, "configuration file %s: %w", path, err)
+	}
+	c.DataDir, c.DockerHost = file.DataDir, file.DockerHost
+	if !flags.Changed("listen") {
+		c.Listen = file.Listen
+	}
+	if !flags.Changed("filename") {
+		c.Manifests = file.Manifests
+	}
+	return nil
+}
+
+// parseConfig reads a configuration file strictly and names every problem.
+func parseConfig(text []byte) (upConfiguration, error) {
+	var file upConfiguration
+	converted, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return file, err
+	}
+	problems, err := json.UnmarshalStrict(converted, &file)
+	problems = append(problems, err)
+	if want := v1alpha1.SchemeGroupVersion.String(); err == nil && file.APIVersion != want {
+		problems = append(problems, field.NotSupported(field.NewPath("apiVersion"), file.APIVersion, []string{want}))
+	}
+	if err == nil && file.Kind != upConfigurationKind {
+		problems = append(problems, field.NotSupported(field.NewPath("kind"), file.Kind, []string{upConfigurationKind}))
+	}
+	return file, errors.Join(problems...)
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/loam-cloud/loam/app"
+	"github.com/loam-cloud/loam/cli/kindfile"
+	"github.com/loam-cloud/loam/fault"
+)
+
+// createOptions are the flags of loam cluster create.
+type createOptions struct {
+	workers    int
+	version    string
+	file       string
+	wait       bool
+	retain     bool
+	timeout    time.Duration
+	kubeconfig string
+}
+
+func newClusterCreate(o *options, p *project) *cobra.Command {
+	var c createOptions
+	cmd := &cobra.Command{
+		Use:   "create [NAME]",
+		Short: "Grow a Kubernetes cluster on this host",
+		Long: `Grow a Kubernetes cluster whose nodes are containers on this host: a Shoot in
+the garden, which is started if none runs yet. Shows each step with its time,
+and puts access into your kubeconfig as context loam-NAME.
+
+A cluster that does not come up is removed again, unless --retain is given.
+A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
+		Example: `  loam cluster create demo
+  loam cluster create demo --workers 2 --kubernetes-version 1.36.3
+  loam cluster create -f kind.yaml
+  loam cluster create test --wait=false`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 0 && c.file == "" {
+				return fault.New(fault.Invalid, "loam cluster create takes the name of the new cluster, or a file: %s", cmd.UseLine())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd, o, p, args)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.workers, "workers", 0, "number of workers; with none, pods run on the control plane")
+	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, of those that have a node image (default the newest)")
+	f.StringVarP(&c.file, "filename", "f", "", "file with a Shoot or a cluster of kind; - is standard input")
+	f.BoolVar(&c.wait, "wait", true, "return once the cluster is ready")
+	f.BoolVar(&c.retain, "retain", false, "keep the nodes of a cluster that does not come up")
+	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait")
+	kubeconfigFlag(cmd, &c.kubeconfig)
+	return cmd
+}
+
+func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []string) error {
+	out := cmd.ErrOrStderr()
+	say := printer(out)
+	shoot, err := c.shoot(cmd.InOrStdin(), p, args, cmd.Flags().Changed("workers"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
+	defer cancel()
+	api, err := o.connectOrStart(ctx, say)
+	if err != nil {
+		return err
+	}
+	if err := c.chooseVersion(ctx, api, shoot); err != nil {
+		return err
+	}
+	if err := api.Create(ctx, shoot); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return fault.New(fault.Invalid, "%s exists already: choose another name, or delete it with \"loam cluster delete %s\"", p.describe(shoot.Name), shoot.Name)
+		}
+		return fault.New(fault.Invalid, "creating %s: %w", p.describe(shoot.Name), err)
+	}
+	if !c.wait {
+		say("%s is being created; follow it with \"loam cluster get %s\"", p.describe(shoot.Name), shoot.Name)
+		return nil
+	}
+	say("Creating %s with Kubernetes %s", p.describe(shoot.Name), shoot.Spec.Kubernetes.Version)
+	if err := follow(ctx, api, shoot, out); err != nil {
+		return errors.Join(err, c.giveUp(cmd.Context(), api, p, shoot.Name, say))
+	}
+	text, err := clusterKubeconfig(ctx, api, p, shoot.Name)
+	if err != nil {
+		return err
+	}
+	return mergeKubeconfig(c.kubeconfig, contextName(shoot.Name), text, say)
+}
+
+// removeLimit bounds the removal of a cluster that did not come up.
+const removeLimit = 2 * time.Minute
+
+// giveUp removes a cluster that did not come up, or says where its logs are. It
+// works although the command was interrupted.
+func (c *createOptions) giveUp(ctx context.Context, api client.WithWatch, p *project, name string, say sayer) error {
+	if c.retain {
+		say("The nodes are kept. Their logs: \"docker logs <node>\", and /var/log/loam and \"journalctl -u kubelet\" inside them:")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+		defer cancel()
+		return sayMachines(ctx, api, p, name, say)
+	}
+	say("Removing what was made (keep it with --retain)")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	return deleteShoot(ctx, api, p, name, true, say)
+}
+
+// shoot builds the Shoot that is asked for.
+func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, workersGiven bool) (*gardencorev1beta1.Shoot, error) {
+	shoot := &gardencorev1beta1.Shoot{}
+	shoot.Spec.Networking = &gardencorev1beta1.Networking{Type: ptr.To("flannel")}
+	if c.workers < 0 {
+		return nil, fault.New(fault.Invalid, "--workers: %d must not be negative", c.workers)
+	}
+	if c.file != "" {
+		if workersGiven {
+			return nil, fault.New(fault.Invalid, "--workers cannot be used with a file: write it into %s", c.file)
+		}
+		if err := readCluster(c.file, stdin, shoot); err != nil {
+			return nil, err
+		}
+	} else if c.workers > 0 {
+		n := int32(c.workers)
+		shoot.Spec.Provider.Workers = []gardencorev1beta1.Worker{{Name: "worker", Minimum: n, Maximum: n, Machine: gardencorev1beta1.Machine{Type: "local"}}}
+	}
+	if len(args) == 1 {
+		shoot.Name = args[0]
+	}
+	if shoot.Name == "" {
+		return nil, fault.New(fault.Invalid, "the file names no cluster: give a name")
+	}
+	if shoot.Namespace == "" {
+		shoot.Namespace = p.namespace()
+	}
+	c.fill(&shoot.Spec)
+	return shoot, nil
+}
+
+// fill sets what a cluster on this host needs and the user left open.
+func (c *createOptions) fill(s *gardencorev1beta1.ShootSpec) {
+	if c.version != "" {
+		s.Kubernetes.Version = c.version
+	}
+	s.Kubernetes.Version = strings.TrimPrefix(s.Kubernetes.Version, "v")
+	if s.CloudProfile == nil && s.CloudProfileName == nil {
+		s.CloudProfile = &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: "local"}
+	}
+	if s.Provider.Type == "" {
+		s.Provider.Type = "local"
+	}
+	if s.Region == "" {
+		s.Region = "local"
+	}
+	if s.SeedName == nil {
+		s.SeedName = ptr.To(app.SeedName)
+	}
+}
+
+func readCluster(path string, stdin io.Reader, shoot *gardencorev1beta1.Shoot) error {
+	text, err := readFile(path, stdin)
+	if err != nil {
+		return fault.New(fault.Invalid, "reading the cluster file: %w", err)
+	}
+	if kindfile.Is(text) {
+		return kindfile.Read(text, shoot)
+	}
+	var read gardencorev1beta1.Shoot
+	if err := yaml.UnmarshalStrict(text, &read); err != nil {
+		return fault.New(fault.Invalid, "cluster file %s: %w", path, err)
+	}
+	want := gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot")
+	if got := read.GroupVersionKind(); got != want {
+		return fault.New(fault.Invalid, "cluster file %s: is %q, must be apiVersion %s, kind Shoot, or kind's apiVersion %s, kind %s",
+			path, got.GroupVersion().String()+", "+got.Kind, want.GroupVersion(), kindfile.APIVersion, kindfile.Kind)
+	}
+	*shoot = read
+	return nil
+}
+
+func readFile(path string, stdin io.Reader) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(stdin)
+	}
+	return os.ReadFile(path)
+}
+
+// chooseVersion takes the newest version that the cloud profile offers where
+// none is asked for.
+func (c *createOptions) chooseVersion(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) error {
+	if shoot.Spec.Kubernetes.Version != "" {
+		return nil
+	}
+	var profile gardencorev1beta1.CloudProfile
+	if err := api.Get(ctx, client.ObjectKey{Name: "local"}, &profile); err != nil {
+		return fmt.Errorf("reading cloud profile %q: %w", "local", err)
+	}
+	offered := profile.Spec.Kubernetes.Versions
+	if len(offered) == 0 {
+		return fault.New(fault.Invalid, "this host has no node image: build one with \"loam image build\"")
+	}
+	newest := slices.MaxFunc(offered, func(a, b gardencorev1beta1.ExpirableVersion) int {
+		left, err := version.ParseSemantic(a.Version)
+		if err != nil {
+			return -1
+		}
+		n, err := left.Compare(b.Version)
+		if err != nil {
+			return 1
+		}
+		return n
+	})
+	shoot.Spec.Kubernetes.Version = newest.Version
+	return nil
+}

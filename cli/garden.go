@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/scheme"
+)
+
+// kubeconfigPath is where the garden writes its administrator's kubeconfig.
+func kubeconfigPath(dataDir string) string { return filepath.Join(dataDir, "kubeconfig") }
+
+// restConfig reads the garden's kubeconfig.
+func restConfig(dataDir string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfigPath(dataDir))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "reading the garden's kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = 100, 200
+	return config, nil
+}
+
+// connect makes a client for the garden that runs on this host.
+func (o *options) connect() (client.WithWatch, error) {
+	dir, err := o.data()
+	if err != nil {
+		return nil, err
+	}
+	if _, running, err := garden.ReadLock(dir); err != nil {
+		return nil, err
+	} else if !running {
+		return nil, fault.New(fault.Invalid, "no garden runs on %q: start one with \"loam up --detach\"", dir)
+	}
+	config, err := restConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	return client.NewWithWatch(config, client.Options{Scheme: scheme.Client()})
+}
+
+// connectOrStart is connect, and starts a garden in the background where none runs.
+func (o *options) connectOrStart(ctx context.Context, say func(string, ...any)) (client.WithWatch, error) {
+	dir, err := o.data()
+	if err != nil {
+		return nil, err
+	}
+	_, running, err := garden.ReadLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !running {
+		say("No garden runs yet: starting one on %s", dir)
+		if err := detach(ctx, dir, nil); err != nil {
+			return nil, err
+		}
+	}
+	return o.connect()
+}
+
+// ready asks whether the garden answers its readiness check.
+func ready(ctx context.Context, dataDir string) error {
+	if _, err := os.Stat(kubeconfigPath(dataDir)); err != nil {
+		return err
+	}
+	config, err := restConfig(dataDir)
+	if err != nil {
+		return err
+	}
+	config.Timeout = 2 * time.Second
+	asker, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return err
+	}
+	return asker.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+}
+
+// project is the flag of the commands that work in one project.
+type project struct{ name string }
+
+// namespace is the project's namespace, by Gardener's rule: garden-<project>.
+func (p *project) namespace() string { return "garden-" + p.name }
+
+func (p *project) describe(name string) string {
+	return fmt.Sprintf("cluster %q of project %q", name, p.name)
+}

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loam-cloud/loam/app"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden"
+)
+
+func newUp(o *options) *cobra.Command {
+	var c app.Config
+	var detached bool
+	var file string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start the garden and this host's agent",
+		Long: `Start the garden: the API that holds projects, clusters and seeds, its
+controllers, and the agent that grows clusters on this host.
+
+A second start on the same data continues where the first one ended. The
+administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
+		Example: `  loam up
+  loam up --detach
+  loam up --listen 127.0.0.1:7443 -f shoots.yaml
+  kubectl --kubeconfig ~/.local/share/loam/kubeconfig get shoots -A`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := o.data()
+			if err != nil {
+				return err
+			}
+			if err := readConfig(file, &c, cmd.Flags()); err != nil {
+				return err
+			}
+			if c.DataDir == "" || cmd.Flags().Changed("data-dir") {
+				c.DataDir = dir
+			}
+			if err := c.Validate(); err != nil {
+				return err
+			}
+			if detached {
+				if err := detach(cmd.Context(), c.DataDir, upFlags(c, file)); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "The garden is ready. Use it with:\n\n  export KUBECONFIG=%s\n  kubectl get shoots -A\n", kubeconfigPath(c.DataDir))
+				return nil
+			}
+			return app.Up(cmd.Context(), c, cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Listen, "listen", "", "address and port of the API (default "+garden.DefaultListen+")")
+	f.StringVar(&file, "config", "", "configuration file; flags win over it")
+	f.StringArrayVarP(&c.Manifests, "filename", "f", nil, "manifest to apply once the garden is ready; may be given several times")
+	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
+	return cmd
+}
+
+func upFlags(c app.Config, file string) []string {
+	var flags []string
+	if file != "" {
+		flags = append(flags, "--config", file)
+	}
+	if c.Listen != "" {
+		flags = append(flags, "--listen", c.Listen)
+	}
+	for _, m := range c.Manifests {
+		flags = append(flags, "--filename", m)
+	}
+	return flags
+}
+
+// detachLimit bounds the wait for a garden that was started in the background.
+const detachLimit = time.Minute
+
+// detach starts "loam up" as a process of its own session and waits until the
+// garden is ready, or until it has ended and said why.
+func detach(ctx context.Context, dataDir string, flags []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding loam's own binary: %w", err)
+	}
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return fault.New(fault.Invalid, "data folder %q cannot be made: %w", dataDir, err)
+	}
+	path := filepath.Join(dataDir, "loam.log")
+	logFile, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fault.New(fault.Invalid, "data folder %q cannot be written: %w", dataDir, err)
+	}
+	defer func() { _ = logFile.Close() }() // the process has its own copy
+	began, err := logFile.Seek(0, 2)
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", path, err)
+	}
+	child := exec.Command(self, append([]string{"up", "--data-dir", dataDir}, flags...)...)
+	child.Stdout, child.Stderr = logFile, logFile
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := child.Start(); err != nil {
+		return fmt.Errorf("starting the garden: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	ctx, cancel := context.WithTimeout(ctx, detachLimit)
+	defer cancel()
+	for {
+		select {
+		case <-ended:
+			return fault.New(fault.Invalid, "the garden did not start: %s", lastError(path, began))
+		case <-ctx.Done():
+			stopErr := child.Process.Signal(syscall.SIGTERM)
+			return errors.Join(fault.New(fault.Transient, "the garden was not ready after %s; its log is %s", detachLimit, path), stopErr)
+		case <-time.After(50 * time.Millisecond):
+		}
+		// Another garden may hold the folder: the child's own is meant.
+		if pid, _, err := garden.ReadLock(dataDir); err == nil && pid == child.Process.Pid && ready(ctx, dataDir) == nil {
+			return nil
+		}
+	}
+}
+
+// lastError finds what a garden that ended said last.
+func lastError(path string, from int64) string {
+	text, err := os.ReadFile(path)
+	if err != nil || int64(len(text)) <= from {
+		return "it left no word in " + path
+	}
+	if i := bytes.LastIndex(text, []byte("Error: ")); i >= int(from) {
+		return strings.TrimSpace(string(text[i+len("Error: "):]))
+	}
+	return "see " + path
+}

@@ -1,0 +1,23 @@
+// Command loam turns hosts into a Kubernetes cloud. It only runs package cli.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/loam-cloud/loam/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := cli.New().ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+	}
+	stop()
+	os.Exit(cli.ExitCode(err))
+}
