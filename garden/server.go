@@ -90,7 +90,8 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}}
 	c.groups = kinds.Groups(c.stores, clock.RealClock{})
 	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
-		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, c.scheme},
+		// For the names of kinds in OpenAPI: there our own internal types must not be.
+		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, scheme.Client()},
 		controlplane.DefaultGenericAPIResourceConfigSource(), openapi.Definitions)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the API server: %w", err)

@@ -44,6 +44,7 @@ type Garden struct {
 	files    pki.Files
 	store    *etcd.Server
 	rest     *rest.Config
+	klog     *klogWriter
 
 	// Three lives, ended in this order: what PostStart began, Kubernetes'
 	// controllers and upkeep, the API server.
@@ -64,7 +65,10 @@ type Garden struct {
 // behind.
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
-	routeKlog(g.config.Logger)
+	var err error
+	if g.klog, err = routeKlog(g.config.Logger); err != nil {
+		return nil, err
+	}
 	undo, err := g.claim(ctx)
 	if err != nil {
 		return nil, err
@@ -74,6 +78,8 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 		undo()
 		return nil, err
 	}
+	g.klog.loud.Store(true)
+	g.store.LogWarnings()
 	go g.watch()
 	return g, nil
 }

@@ -54,6 +54,7 @@ func orUnknown(err error) error {
 
 // shutDown ends whatever runs, in the opposite order of run.
 func (g *Garden) shutDown() error {
+	g.klog.loud.Store(false)
 	for _, cancel := range []context.CancelFunc{g.stopFleet, g.stopControllers} {
 		if cancel != nil {
 			cancel()

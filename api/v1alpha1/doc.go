@@ -5,5 +5,6 @@
 //
 // +k8s:deepcopy-gen=package
 // +k8s:openapi-gen=true
+// +k8s:openapi-model-package=dev.loam.v1alpha1
 // +groupName=loam.dev
 package v1alpha1

@@ -19,7 +19,8 @@ import (
 // groups, under one naming scheme.
 func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	definitions := kubeopenapi.GetOpenAPIDefinitions(ref)
-	for name, definition := range GetOpenAPIDefinitions(friendly(ref)) {
+	friendlyRef := func(path string) spec.Ref { return ref(friendlyName(path)) }
+	for name, definition := range GetOpenAPIDefinitions(friendlyRef) {
 		for i, dependency := range definition.Dependencies {
 			definition.Dependencies[i] = friendlyName(dependency)
 		}
@@ -28,16 +29,12 @@ func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefiniti
 	return definitions
 }
 
-func friendly(ref common.ReferenceCallback) common.ReferenceCallback {
-	return func(path string) spec.Ref { return ref(friendlyName(path)) }
-}
-
 // friendlyName turns the Go path of one of Kubernetes' own types into the name
-// under which Kubernetes' definitions have it. The generator sees the types of
-// its inputs only, and so writes paths for all others.
-func friendlyName(path string) string {
-	if strings.HasPrefix(path, "k8s.io/") {
-		return util.ToRESTFriendlyName(path)
+// under which Kubernetes' definitions have it. The generator knows the names of
+// its inputs only, and writes paths for all others.
+func friendlyName(name string) string {
+	if strings.Contains(name, "/") {
+		return util.ToRESTFriendlyName(name)
 	}
-	return path
+	return name
 }

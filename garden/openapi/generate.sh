@@ -11,12 +11,22 @@ codegen=v0.36.3
 kubeopenapi=$(go list -m -f '{{.Version}}' k8s.io/kube-openapi)
 gardener=github.com/gardener/gardener/pkg/apis
 
-header=$(mktemp)
-report=$(mktemp)
-trap 'rm -f "$header" "$report"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+header=$scratch/header
+report=$scratch/report
+: >"$header"
 
 go run "k8s.io/code-generator/cmd/deepcopy-gen@$codegen" \
 	--go-header-file "$header" --output-file zz_generated.deepcopy.go \
+	./api/v1alpha1
+
+# Names of our own types' definitions. In a run of its own: Gardener's packages
+# bring theirs, and could not be written to.
+go run "k8s.io/kube-openapi/cmd/openapi-gen@$kubeopenapi" \
+	--go-header-file "$header" --report-filename "$report" \
+	--output-dir "$scratch/openapi" --output-pkg scratch --output-file zz_generated.openapi.go \
+	--output-model-name-file zz_generated.model_name.go \
 	./api/v1alpha1
 
 # API rule violations of types that are not ours go to a file that nobody keeps.

@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
+	apiv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
 	common "k8s.io/kube-openapi/pkg/common"
 	spec "k8s.io/kube-openapi/pkg/validation/spec"
 )
@@ -280,10 +281,10 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		seedmanagementv1alpha1.RollingUpdateStrategy{}.OpenAPIModelName():         schema_pkg_apis_seedmanagement_v1alpha1_RollingUpdateStrategy(ref),
 		seedmanagementv1alpha1.Shoot{}.OpenAPIModelName():                         schema_pkg_apis_seedmanagement_v1alpha1_Shoot(ref),
 		seedmanagementv1alpha1.UpdateStrategy{}.OpenAPIModelName():                schema_pkg_apis_seedmanagement_v1alpha1_UpdateStrategy(ref),
-		"github.com/loam-cloud/loam/api/v1alpha1.Machine":                         schema_loam_cloud_loam_api_v1alpha1_Machine(ref),
-		"github.com/loam-cloud/loam/api/v1alpha1.MachineList":                     schema_loam_cloud_loam_api_v1alpha1_MachineList(ref),
-		"github.com/loam-cloud/loam/api/v1alpha1.MachineSpec":                     schema_loam_cloud_loam_api_v1alpha1_MachineSpec(ref),
-		"github.com/loam-cloud/loam/api/v1alpha1.MachineStatus":                   schema_loam_cloud_loam_api_v1alpha1_MachineStatus(ref),
+		apiv1alpha1.Machine{}.OpenAPIModelName():                                  schema_loam_cloud_loam_api_v1alpha1_Machine(ref),
+		apiv1alpha1.MachineList{}.OpenAPIModelName():                              schema_loam_cloud_loam_api_v1alpha1_MachineList(ref),
+		apiv1alpha1.MachineSpec{}.OpenAPIModelName():                              schema_loam_cloud_loam_api_v1alpha1_MachineSpec(ref),
+		apiv1alpha1.MachineStatus{}.OpenAPIModelName():                            schema_loam_cloud_loam_api_v1alpha1_MachineStatus(ref),
 	}
 }
 
@@ -12664,13 +12665,13 @@ func schema_loam_cloud_loam_api_v1alpha1_Machine(ref common.ReferenceCallback) c
 					"spec": {
 						SchemaProps: spec.SchemaProps{
 							Default: map[string]interface{}{},
-							Ref:     ref("github.com/loam-cloud/loam/api/v1alpha1.MachineSpec"),
+							Ref:     ref(apiv1alpha1.MachineSpec{}.OpenAPIModelName()),
 						},
 					},
 					"status": {
 						SchemaProps: spec.SchemaProps{
 							Default: map[string]interface{}{},
-							Ref:     ref("github.com/loam-cloud/loam/api/v1alpha1.MachineStatus"),
+							Ref:     ref(apiv1alpha1.MachineStatus{}.OpenAPIModelName()),
 						},
 					},
 				},
@@ -12678,7 +12679,7 @@ func schema_loam_cloud_loam_api_v1alpha1_Machine(ref common.ReferenceCallback) c
 			},
 		},
 		Dependencies: []string{
-			"github.com/loam-cloud/loam/api/v1alpha1.MachineSpec", "github.com/loam-cloud/loam/api/v1alpha1.MachineStatus", "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
+			apiv1alpha1.MachineSpec{}.OpenAPIModelName(), apiv1alpha1.MachineStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
 	}
 }
 
@@ -12715,7 +12716,7 @@ func schema_loam_cloud_loam_api_v1alpha1_MachineList(ref common.ReferenceCallbac
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref("github.com/loam-cloud/loam/api/v1alpha1.Machine"),
+										Ref: ref(apiv1alpha1.Machine{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -12726,7 +12727,7 @@ func schema_loam_cloud_loam_api_v1alpha1_MachineList(ref common.ReferenceCallbac
 			},
 		},
 		Dependencies: []string{
-			"github.com/loam-cloud/loam/api/v1alpha1.Machine", "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
+			apiv1alpha1.Machine{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
 	}
 }
 

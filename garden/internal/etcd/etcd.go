@@ -37,16 +37,19 @@ const (
 
 // Server is a running member.
 type Server struct {
-	etcd *embed.Etcd
-	rpc  *grpc.Server
-	pipe *bufconn.Listener
+	level zap.AtomicLevel
+	etcd  *embed.Etcd
+	rpc   *grpc.Server
+	pipe  *bufconn.Listener
 }
 
 // Start runs etcd on dir, which it creates with mode 0700, and returns when it
 // accepts writes. The caller has to see to it that no other process uses dir:
 // etcd would wait for ever without a word.
 func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
-	level := zap.NewAtomicLevelAt(zap.ErrorLevel)
+	// A start warns about settings that make sense with sockets only, and a first
+	// one calls an empty store an error; what stops it is returned.
+	level := zap.NewAtomicLevelAt(zap.DPanicLevel)
 	config := embed.NewConfig()
 	config.Dir = dir
 	config.Name = "garden"
@@ -71,14 +74,15 @@ func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
 		member.Close()
 		return nil, fmt.Errorf("waiting for etcd on %q: %w", dir, ctx.Err())
 	}
-	// The start warns about settings that make sense with sockets only.
-	level.SetLevel(zap.WarnLevel)
-
-	server := &Server{etcd: member, rpc: v3rpc.Server(member.Server, nil, nil), pipe: bufconn.Listen(pipeBytes)}
+	server := &Server{level: level, etcd: member, rpc: v3rpc.Server(member.Server, nil, nil), pipe: bufconn.Listen(pipeBytes)}
 	// Serve returns once Stop has closed the pipe, and only then.
 	go func() { _ = server.rpc.Serve(server.pipe) }()
 	return server, nil
 }
+
+// LogWarnings makes the member log warnings and errors from now on. Before, it
+// logs nothing but its end.
+func (s *Server) LogWarnings() { s.level.SetLevel(zap.WarnLevel) }
 
 // Dial opens a connection for an etcd client.
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.pipe.DialContext(ctx) }
@@ -89,6 +93,7 @@ func (s *Server) Stopped() <-chan struct{} { return s.etcd.Server.StopNotify() }
 // Stop closes all connections and the store. Everything acknowledged is on disk
 // before and after.
 func (s *Server) Stop() {
+	s.level.SetLevel(zap.DPanicLevel)
 	s.rpc.Stop()
 	s.etcd.Close()
 }
