@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian 12 host with Go, starts Docker where none
+# runs, and builds loam and its node image. A second run changes nothing.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+say() { scripts/say "$@"; }
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need dockerd docker.io
+need debootstrap debootstrap
+need iptables iptables
+need busybox busybox-static
+need curl curl
+command -v go >/dev/null 2>&1 || { echo "Go is missing: install the version that go.mod names, or newer" >&2; exit 1; }
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  [ "$(id -u)" = 0 ] || { echo "these Debian packages are missing, and only root can install them: ${missing[*]}" >&2; exit 1; }
+  say "Installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # Services are not started by their packages: the next step does.
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! docker info >/dev/null 2>&1; then
+  say "Starting Docker"
+  scripts/start-docker.sh
+fi
+
+say "Building loam (the first time takes minutes)"
+make --no-print-directory build >/dev/null
+
+say "Building the node image (the first time takes minutes)"
+bin/loam image build
