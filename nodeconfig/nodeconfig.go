@@ -31,6 +31,9 @@ const (
 	// DiscoveryPath is the kubeconfig by which a joining node finds and
 	// trusts the API server.
 	DiscoveryPath = "/etc/loam/discovery.conf"
+	// PatchesPath is the folder of the patches that kubeadm makes to what it
+	// renders itself.
+	PatchesPath = "/etc/loam/patches"
 )
 
 // Cluster holds what all nodes of a cluster share.
@@ -66,6 +69,10 @@ type Node struct {
 	CgroupV1 bool
 	// MaxPods is the kubelet's limit; zero means the kubelet's default.
 	MaxPods int32
+	// VirtualMachine says that kernel and disks are the node's own. A node that
+	// has not, a container, leaves the host's kernel settings and swap alone, and
+	// evicts no pod because the host's disk is full.
+	VirtualMachine bool
 }
 
 // Join is how a node gets into an existing cluster.

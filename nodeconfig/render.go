@@ -1,0 +1,229 @@
+package nodeconfig
+
+import (
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+)
+
+const (
+	criSocket  = "unix:///run/containerd/containerd.sock"
+	clientCA   = "/etc/kubernetes/pki/ca.crt"
+	defaultDNS = "cluster.local"
+	// apiServerPort is where each API server listens, kubeadm's default; the port
+	// of the cluster's endpoint may be that of a balancer.
+	apiServerPort = 6443
+	// initTokenTTL is how long the token of kubeadm init lives. Nodes join with
+	// tokens of their own; without one, kubeadm would make one for a day.
+	initTokenTTL = "15m0s"
+	// requests is how many a second the controller manager and the scheduler may
+	// make. Their defaults, 20 and 50, are what the start of a cluster waits for.
+	requests = "1000"
+	// Modes of the files: the first holds a token.
+	private fs.FileMode = 0o600
+	public  fs.FileMode = 0o644
+)
+
+// InitFiles renders what kubeadm init needs on the first control-plane node of
+// a cluster. The error names every field that is wrong.
+func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
+	problems := append(validateCluster(c), validateNode(n, c)...)
+	problems = append(problems, validateToken("bootstrapToken", bootstrapToken)...)
+	if n.Role == v1alpha1.RoleWorker {
+		problems = append(problems, invalidRole(n.Role))
+	}
+	if len(problems) > 0 {
+		return nil, problems.ToAggregate()
+	}
+	config, err := render(initDocument(c, n, bootstrapToken), clusterDocument(c), kubeletDocument(), kubeProxyDocument(c, n))
+	if err != nil {
+		return nil, err
+	}
+	patches, err := patchFiles(c, n)
+	if err != nil {
+		return nil, err
+	}
+	return append([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches...), nil
+}
+
+// JoinFiles renders what kubeadm join needs on a further node of a cluster. The
+// error names every field that is wrong.
+func JoinFiles(c Cluster, n Node, j Join) ([]File, error) {
+	problems := append(validateCluster(c), validateNode(n, c)...)
+	problems = append(problems, validateJoin(j)...)
+	if len(problems) > 0 {
+		return nil, problems.ToAggregate()
+	}
+	config, err := render(joinDocument(n, j))
+	if err != nil {
+		return nil, err
+	}
+	discovery, err := render(discoveryDocument(c, j))
+	if err != nil {
+		return nil, err
+	}
+	patches, err := patchFiles(c, n)
+	if err != nil {
+		return nil, err
+	}
+	return append([]File{
+		{Path: KubeadmConfigPath, Content: config, Mode: private},
+		{Path: DiscoveryPath, Content: discovery, Mode: private},
+	}, patches...), nil
+}
+
+func initDocument(c Cluster, n Node, token string) initConfiguration {
+	return initConfiguration{
+		typeMeta:         typeMeta{kubeadmGroup, "InitConfiguration"},
+		BootstrapTokens:  []bootstrapToken{{Token: token, TTL: initTokenTTL}},
+		LocalAPIEndpoint: localAPIEndpoint(n),
+		NodeRegistration: registration(n),
+		Patches:          patches{Directory: PatchesPath},
+	}
+}
+
+func joinDocument(n Node, j Join) joinConfiguration {
+	document := joinConfiguration{
+		typeMeta:         typeMeta{kubeadmGroup, "JoinConfiguration"},
+		Discovery:        discovery{File: fileDiscovery{KubeConfigPath: DiscoveryPath}, TLSBootstrapToken: j.Token},
+		NodeRegistration: registration(n),
+		Patches:          patches{Directory: PatchesPath},
+	}
+	if n.Role == v1alpha1.RoleControlPlane {
+		document.ControlPlane = &joinControlPlane{LocalAPIEndpoint: localAPIEndpoint(n)}
+	}
+	return document
+}
+
+func localAPIEndpoint(n Node) apiEndpoint {
+	return apiEndpoint{AdvertiseAddress: n.Address.String(), BindPort: apiServerPort}
+}
+
+func registration(n Node) nodeRegistration {
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
+		labels = append(labels, key+"="+n.Labels[key])
+	}
+	args := []arg{{"node-ip", n.Address.String()}}
+	if len(labels) > 0 {
+		args = append(args, arg{"node-labels", strings.Join(labels, ",")})
+	}
+	return nodeRegistration{
+		Name: n.Name, CRISocket: criSocket, ImagePullPolicy: corev1.PullIfNotPresent,
+		KubeletExtraArgs: args, Taints: append([]corev1.Taint{}, n.Taints...),
+	}
+}
+
+func clusterDocument(c Cluster) clusterConfiguration {
+	domain := c.DNSDomain
+	if domain == "" {
+		domain = defaultDNS
+	}
+	args := []arg{{"kube-api-burst", requests}, {"kube-api-qps", requests}}
+	if c.ControlPlanes == 1 {
+		args = append(args, arg{"leader-elect", "false"})
+	}
+	return clusterConfiguration{
+		typeMeta:             typeMeta{kubeadmGroup, "ClusterConfiguration"},
+		ClusterName:          c.Name,
+		KubernetesVersion:    c.KubernetesVersion,
+		ControlPlaneEndpoint: c.Endpoint,
+		// Keys of RSA cost a second of CPU at the start.
+		EncryptionAlgorithm: "ECDSA-P256",
+		Networking:          networking{DNSDomain: domain, PodSubnet: c.PodCIDR, ServiceSubnet: c.ServiceCIDR},
+		APIServer:           apiServer{CertSANs: c.CertSANs},
+		ControllerManager:   component{ExtraArgs: args},
+		Scheduler:           component{ExtraArgs: args},
+	}
+}
+
+// kubeletDocument is what all kubelets of a cluster share.
+func kubeletDocument() kubeletConfiguration {
+	return kubeletConfiguration{
+		typeMeta: typeMeta{kubeletGroup, "KubeletConfiguration"},
+		Authentication: kubeletAuthentication{
+			Anonymous: enabled{false}, Webhook: enabled{true}, X509: kubeletX509{ClientCAFile: clientCA},
+		},
+		Authorization:        kubeletAuthorization{Mode: "Webhook"},
+		ContainerLogMaxFiles: 3,
+		ContainerLogMaxSize:  "10Mi",
+		// One slow pull must not hold up the others.
+		SerializeImagePulls: false,
+	}
+}
+
+func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
+	document := kubeProxyConfiguration{typeMeta: typeMeta{kubeProxyGroup, "KubeProxyConfiguration"}, Mode: c.KubeProxyMode}
+	if !n.VirtualMachine {
+		// Connection tracking is set for the whole kernel, which is the host's:
+		// zero leaves each setting as it is.
+		document.Conntrack = &conntrack{TCPCloseWaitTimeout: "0s", TCPEstablishedTimeout: "0s"}
+	}
+	return document
+}
+
+// kubeletDocumentPatch is what is one node's own. kubeadm hands the cluster's
+// document to every node, and this on top of it.
+func kubeletDocumentPatch(n Node) kubeletPatch {
+	patch := kubeletPatch{CgroupDriver: "systemd", MaxPods: n.MaxPods}
+	if n.CgroupV1 {
+		// From 1.35 on the kubelet refuses version 1 unless told.
+		patch.CgroupDriver, patch.FailCgroupV1 = "cgroupfs", new(bool)
+	}
+	if n.VirtualMachine {
+		return patch
+	}
+	patch.FailSwapOn = new(bool)
+	// At 100 % no image is thrown away because the host's disk is full.
+	never := int32(100)
+	patch.ImageGCHighThresholdPercent = &never
+	patch.EvictionHard = map[string]string{
+		"imagefs.available":  "0%",
+		"imagefs.inodesFree": "0%",
+		// The kubelet's own default, which any value here would drop.
+		"memory.available":  "100Mi",
+		"nodefs.available":  "0%",
+		"nodefs.inodesFree": "0%",
+	}
+	return patch
+}
+
+func patchFiles(c Cluster, n Node) ([]File, error) {
+	kubelet, err := render(kubeletDocumentPatch(n))
+	if err != nil {
+		return nil, err
+	}
+	files := []File{{Path: PatchesPath + "/kubeletconfiguration+merge.yaml", Content: kubelet, Mode: public}}
+	// kubeadm before 1.32 knows no patches of this deployment.
+	if !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic("v1.32.0")) {
+		return files, nil
+	}
+	dns, err := render(dnsPatch())
+	if err != nil {
+		return nil, err
+	}
+	return append(files, File{Path: PatchesPath + "/corednsdeployment+strategic.yaml", Content: dns, Mode: public}), nil
+}
+
+// dnsPatch has the readiness of CoreDNS looked at every second instead of every
+// ten: a new cluster waits for it.
+func dnsPatch() any {
+	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+		"containers": []any{map[string]any{"name": "coredns", "readinessProbe": map[string]any{"periodSeconds": 1}}},
+	}}}}
+}
+
+func discoveryDocument(c Cluster, j Join) kubeconfig {
+	return kubeconfig{
+		typeMeta:       typeMeta{"v1", "Config"},
+		Clusters:       []namedCluster{{c.Name, kubeconfigCluster{Server: j.Server, CertificateAuthorityData: j.CA}}},
+		Contexts:       []namedContext{{c.Name, kubeconfigContext{Cluster: c.Name}}},
+		CurrentContext: c.Name,
+	}
+}
