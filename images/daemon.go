@@ -1,0 +1,118 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/images/node"
+)
+
+// Engine is what is asked of a container engine: *client.Client has it.
+type Engine interface {
+	Ping(ctx context.Context, options client.PingOptions) (client.PingResult, error)
+	ImageInspect(ctx context.Context, image string, options ...client.ImageInspectOption) (client.ImageInspectResult, error)
+	ImageList(ctx context.Context, options client.ImageListOptions) (client.ImageListResult, error)
+	ImageLoad(ctx context.Context, archive io.Reader, options ...client.ImageLoadOption) (client.ImageLoadResult, error)
+	ImageTag(ctx context.Context, options client.ImageTagOptions) (client.ImageTagResult, error)
+}
+
+// List returns the node images that the engine has, one per tag, sorted by
+// Kubernetes version, oldest first, then by tag. Faults: Transient when the
+// engine does not answer.
+func List(ctx context.Context, engine Engine) ([]Image, error) {
+	result, err := engine.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("label", LabelNode+"=1")})
+	if err != nil {
+		return nil, fault.New(fault.Transient, "listing node images: %w", err)
+	}
+	var found []Image
+	for _, summary := range result.Items {
+		for _, tag := range summary.RepoTags {
+			found = append(found, Image{Tag: tag, ID: summary.ID, KubernetesVersion: summary.Labels[LabelKubernetesVersion]})
+		}
+	}
+	sort.Slice(found, func(i, j int) bool {
+		if a, b := found[i].KubernetesVersion, found[j].KubernetesVersion; a != b {
+			return node.Less(a, b)
+		}
+		return found[i].Tag < found[j].Tag
+	})
+	return found, nil
+}
+
+// reach tells whether the engine answers.
+func reach(ctx context.Context, engine Engine) error {
+	if _, err := engine.Ping(ctx, client.PingOptions{}); err != nil {
+		return fault.New(fault.Invalid, "a node image is loaded into Docker, which does not answer: %w; "+
+			"install it (apt-get install docker.io) and start it (systemctl start docker, or dockerd where there is no systemd)", err)
+	}
+	return nil
+}
+
+// present makes the tag name the image when the engine has it, and tells whether
+// it has.
+func present(ctx context.Context, engine Engine, image Image) (bool, error) {
+	existing, err := engine.ImageInspect(ctx, image.Tag)
+	if err == nil && existing.ID == image.ID {
+		return true, nil
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return false, fault.New(fault.Transient, "looking for image %q: %w", image.Tag, err)
+	}
+	if _, err := engine.ImageInspect(ctx, image.ID); err != nil {
+		if errdefs.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fault.New(fault.Transient, "looking for image %s: %w", image.ID, err)
+	}
+	if _, err := engine.ImageTag(ctx, client.ImageTagOptions{Source: image.ID, Target: image.Tag}); err != nil {
+		return false, fmt.Errorf("tagging image %s as %q: %w", image.ID, image.Tag, err)
+	}
+	return true, nil
+}
+
+// load sends an archive, which write writes, to the engine.
+func load(ctx context.Context, engine Engine, write func(io.Writer) error) error {
+	reader, writer := io.Pipe()
+	go func() { _ = writer.CloseWithError(write(writer)) }()
+	result, err := engine.ImageLoad(ctx, reader)
+	// Ends the writer when the engine did not read to the end.
+	defer func() { _ = reader.Close() }()
+	if err != nil {
+		return fault.New(fault.Transient, "loading the image: %w", err)
+	}
+	defer func() { _ = result.Close() }()
+	return loadOutcome(result)
+}
+
+// loadOutcome reads the engine's messages to their end: it says there, and not in
+// its status, that loading went wrong.
+func loadOutcome(messages io.Reader) error {
+	decoder := json.NewDecoder(messages)
+	for {
+		var message struct {
+			Error       string `json:"error"`
+			ErrorDetail struct {
+				Message string `json:"message"`
+			} `json:"errorDetail"`
+		}
+		err := decoder.Decode(&message)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fault.New(fault.Transient, "reading what the engine says of the image: %w", err)
+		case message.ErrorDetail.Message != "":
+			return fault.New(fault.Transient, "loading the image: %s", message.ErrorDetail.Message)
+		case message.Error != "":
+			return fault.New(fault.Transient, "loading the image: %s", message.Error)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+// Package images builds the images that nodes boot from, out of Debian packages
+// and Go modules, and keeps track of those that the container engine has. The
+// commands and the wiring in app call it.
+//
+// It must not know clusters or machines: what goes into a node is in package
+// node, what is done with one is decided by its callers.
+package images
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/loam-cloud/loam/images/internal/cache"
+	"github.com/loam-cloud/loam/images/node"
+)
+
+// Default is the Kubernetes version that is built when none is asked for.
+const Default = "v1.36.3"
+
+// Labels of a node image.
+const (
+	// LabelNode is "1" on every node image.
+	LabelNode = "dev.loam.node"
+	// LabelKubernetesVersion holds a version such as v1.36.3.
+	LabelKubernetesVersion = "dev.loam.kubernetes-version"
+	// LabelVolumes lists, with commas between, the folders that a container has
+	// to have on volumes that are not filled from the image. Every other folder
+	// may stay in the container's own layer.
+	LabelVolumes = "dev.loam.volumes"
+)
+
+// volumes are the folders that need a file system of their own: containerd and
+// what pods keep cannot lie on an overlay.
+var volumes = strings.Join([]string{
+	"/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd", "/var/local-path-provisioner",
+}, ",")
+
+// Image is a node image that the container engine has.
+type Image struct {
+	// Tag is the reference by which it is run, such as loam/node:v1.36.3.
+	Tag string
+	// ID is the digest of its configuration, "sha256:...".
+	ID string
+	// KubernetesVersion is that of the binaries in it, such as v1.36.3.
+	KubernetesVersion string
+}
+
+// Options say what to build.
+type Options struct {
+	// KubernetesVersion is one of Supported; Default when empty.
+	KubernetesVersion string
+	// Tag is the name of the image; loam/node:<KubernetesVersion> when empty.
+	Tag string
+	// CacheDir is where binaries and layers are kept; DefaultCacheDir when empty.
+	CacheDir string
+	// Progress is told what is being done, one line at a time, and may be nil.
+	// It is called from one goroutine at a time.
+	Progress func(step string)
+}
+
+// withDefaults fills what was left empty.
+func (o Options) withDefaults() Options {
+	if o.KubernetesVersion == "" {
+		o.KubernetesVersion = Default
+	}
+	if o.Tag == "" {
+		o.Tag = Tag(o.KubernetesVersion)
+	}
+	if o.CacheDir == "" {
+		o.CacheDir = DefaultCacheDir()
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	return o
+}
+
+// Tag is the name of the node image of a Kubernetes version when no other is
+// asked for.
+func Tag(kubernetesVersion string) string { return "loam/node:" + kubernetesVersion }
+
+// Supported lists the Kubernetes versions that can be built, newest last.
+func Supported() []string { return node.KubernetesVersions() }
+
+// Supports tells whether a Kubernetes version can be built.
+func Supports(version string) bool { return slices.Contains(Supported(), version) }
+
+// DefaultCacheDir is $LOAM_CACHE_DIR, else the folder loam in the user's cache
+// folder ($XDG_CACHE_HOME, ~/.cache).
+func DefaultCacheDir() string {
+	if dir := os.Getenv("LOAM_CACHE_DIR"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		// No home: a system service run by root.
+		return "/var/cache/loam"
+	}
+	return filepath.Join(dir, "loam")
+}
+
+// inputs hashes everything that the content of an image follows from, except the
+// state of the Debian mirror: packages are those of the day on which the root
+// folder was made.
+func inputs(options Options, goVersion string) (cache.Key, error) {
+	hash := cache.NewHash("node image 2").
+		Add("kubernetes", []byte(options.KubernetesVersion)).
+		Add("go", []byte(goVersion)).
+		Add("architecture", []byte(runtime.GOARCH))
+	for _, list := range [][]string{node.Packages(), node.BuildPackages(), node.PacketFilterPackages(), node.MaskedUnits()} {
+		hash.Add("list", []byte(strings.Join(list, ",")))
+	}
+	if err := hash.AddFS(node.Files()); err != nil {
+		return "", err
+	}
+	return hash.Key(), nil
+}
+
+// elapsed prints a duration for a progress line.
+func elapsed(since time.Time) string { return time.Since(since).Round(time.Second).String() }

@@ -1,0 +1,90 @@
+package node
+
+// Suite is the Debian release of the root folder.
+const Suite = "bookworm"
+
+// Packages are the Debian packages of a node beyond the minimal base, with those
+// they depend on.
+func Packages() []string {
+	return []string{
+		"ca-certificates",
+		"conntrack",
+		"ethtool",
+		"iproute2",
+		"ipset",
+		"iptables",
+		"kmod",
+		"libseccomp2",
+		"mount",
+		"nftables",
+		"procps",
+		"socat",
+		"systemd",
+		"systemd-sysv",
+		"util-linux",
+	}
+}
+
+// BuildPackages are added to the same base to compile modules with C in them.
+func BuildPackages() []string {
+	return []string{"gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "ca-certificates"}
+}
+
+// PacketFilterPackages are those whose programs kube-proxy and flannel run.
+func PacketFilterPackages() []string {
+	return []string{"iptables", "nftables", "ipset", "conntrack", "kmod"}
+}
+
+// BusyboxPackage is where the small images take their shell from.
+const BusyboxPackage = "busybox-static"
+
+// MaskedUnits are systemd units that a node does not need: they cost time at
+// boot, or would change what belongs to the host.
+func MaskedUnits() []string {
+	return []string{
+		"apt-daily-upgrade.timer",
+		"apt-daily.timer",
+		"console-getty.service",
+		"dev-hugepages.mount",
+		"dev-mqueue.mount",
+		"dpkg-db-backup.timer",
+		"fstrim.timer",
+		"getty.target",
+		"getty@tty1.service",
+		"kmod-static-nodes.service",
+		"ldconfig.service",
+		"modprobe@.service",
+		"nftables.service",
+		"proc-sys-fs-binfmt_misc.automount",
+		"sys-fs-fuse-connections.mount",
+		"sys-kernel-config.mount",
+		"sys-kernel-debug.mount",
+		"sys-kernel-tracing.mount",
+		"systemd-ask-password-console.path",
+		"systemd-ask-password-wall.path",
+		"systemd-binfmt.service",
+		"systemd-firstboot.service",
+		"systemd-hwdb-update.service",
+		"systemd-journal-catalog-update.service",
+		"systemd-logind.service",
+		"systemd-machine-id-commit.service",
+		"systemd-modules-load.service",
+		"systemd-network-generator.service",
+		"systemd-networkd.service",
+		"systemd-pcrphase-sysinit.service",
+		"systemd-pcrphase.service",
+		"systemd-pstore.service",
+		"systemd-random-seed.service",
+		"systemd-remount-fs.service",
+		"systemd-sysusers.service",
+		"systemd-tmpfiles-clean.timer",
+		"systemd-udev-trigger.service",
+		"systemd-udevd.service",
+		"systemd-update-done.service",
+		"systemd-update-utmp-runlevel.service",
+		"systemd-update-utmp.service",
+		"systemd-user-sessions.service",
+		"e2scrub_all.timer",
+		"e2scrub_reap.service",
+	}
+}
