@@ -71,8 +71,19 @@ func takeLock(ctx context.Context, dataDir string) (*flock.Flock, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "data folder %q cannot be used: %w", dataDir, err)
 	}
+	if !isAt(lock, path) {
+		// A start that failed removed the file while this one waited for it.
+		return nil, errors.Join(fault.New(fault.Transient, "the lock of %q changed hands: try again", dataDir), lock.Close())
+	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fault.New(fault.Invalid, "data folder %q cannot be written: %w", dataDir, err), lock.Close())
 	}
 	return lock, nil
+}
+
+// isAt tells whether the locked file is the one that others find at path.
+func isAt(lock *flock.Flock, path string) bool {
+	locked, lockedErr := lock.Stat()
+	found, foundErr := os.Stat(path)
+	return lockedErr == nil && foundErr == nil && os.SameFile(locked, found)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,8 @@ const (
 	pollReady = 20 * time.Millisecond
 	// renewEvery is how often certificates are looked at while running.
 	renewEvery = 24 * time.Hour
+	// settle is when Kubernetes' controllers have read what there is.
+	settle = 3 * time.Second
 )
 
 // Garden is a running garden.
@@ -40,11 +44,13 @@ type Garden struct {
 	config   Config
 	lock     *flock.Flock
 	listener net.Listener
-	hosts    []string
-	files    pki.Files
-	store    *etcd.Server
-	rest     *rest.Config
-	klog     *klogWriter
+	// made is what a failed start has to remove.
+	made  string
+	hosts []string
+	files pki.Files
+	store *etcd.Server
+	rest  *rest.Config
+	klog  *klogWriter
 
 	// Three lives, ended in this order: what PostStart began, Kubernetes'
 	// controllers and upkeep, the API server.
@@ -69,14 +75,13 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	if g.klog, err = routeKlog(g.config.Logger); err != nil {
 		return nil, err
 	}
-	undo, err := g.claim(ctx)
-	if err != nil {
+	if err := g.claim(ctx); err != nil {
 		return nil, err
 	}
 	if err := g.run(ctx); err != nil {
-		g.shutDown()
-		undo()
-		return nil, err
+		g.closeParts()
+		g.removeMade()
+		return nil, withUnlock(err, g.lock)
 	}
 	g.klog.loud.Store(true)
 	g.store.LogWarnings()
@@ -98,44 +103,72 @@ func withDefaults(cfg Config) Config {
 }
 
 // claim takes the data folder and the port, the two things that a user may have
-// to change. undo takes back what a failed start would leave behind.
-func (g *Garden) claim(ctx context.Context) (undo func(), err error) {
+// to change.
+func (g *Garden) claim(ctx context.Context) error {
 	if g.config.DataDir == "" {
-		return nil, fault.New(fault.Invalid, "no data folder is given")
+		return fault.New(fault.Invalid, "no data folder is given")
 	}
+	var err error
 	if g.config.DataDir, err = filepath.Abs(g.config.DataDir); err != nil {
-		return nil, fault.New(fault.Invalid, "data folder %q cannot be used: %w", g.config.DataDir, err)
+		return fault.New(fault.Invalid, "data folder %q cannot be used: %w", g.config.DataDir, err)
 	}
-	made, err := makeFolder(g.config.DataDir)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "data folder %q cannot be made: %w", g.config.DataDir, err)
-	}
-	undo = func() {
-		if made != "" {
-			_ = os.RemoveAll(made) // the start's own error is the one to tell
-		}
+	if g.made, err = makeFolder(g.config.DataDir); err != nil {
+		return fault.New(fault.Invalid, "data folder %q cannot be made: %w", g.config.DataDir, err)
 	}
 	if g.lock, err = takeLock(ctx, g.config.DataDir); err != nil {
-		undo()
-		return nil, err
+		// What was made is perhaps used by whoever has the lock.
+		return err
 	}
 	if g.listener, err = listen(ctx, g.config.Listen); err != nil {
-		undo()
-		return nil, errors.Join(err, g.lock.Close())
+		g.removeMade()
+		return withUnlock(err, g.lock)
 	}
-	return undo, nil
+	return nil
 }
 
-// makeFolder makes path with mode 0700 and returns the topmost folder that it
-// had to make, empty when all were there.
+// makeFolder makes path with mode 0700. It returns what a start that fails has
+// to remove again: the topmost folder that was missing, or path itself if that
+// was there but empty.
 func makeFolder(path string) (made string, err error) {
 	for at := path; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(at); err == nil || !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil || !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
 			break
 		}
 		made = at
 	}
-	return made, os.MkdirAll(path, 0o700)
+	if err := os.MkdirAll(path, 0o700); err != nil || made != "" {
+		return made, err
+	}
+	entries, err := os.ReadDir(path)
+	if err == nil && len(entries) == 0 {
+		made = path
+	}
+	return made, err
+}
+
+// removeMade takes back what this start made, as long as it holds the lock. The
+// start's own error is the one to tell.
+func (g *Garden) removeMade() {
+	if g.made != g.config.DataDir {
+		if g.made != "" {
+			_ = os.RemoveAll(g.made)
+		}
+		return
+	}
+	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, lockFile} {
+		_ = os.RemoveAll(g.path(name))
+	}
+	// It stays when it was there before, or holds what is not ours.
+	_ = os.Remove(g.config.DataDir)
+}
+
+// withUnlock gives the lock back after an error and keeps that error alone
+// unless the lock adds one.
+func withUnlock(err error, lock *flock.Flock) error {
+	if unlock := lock.Close(); unlock != nil {
+		return errors.Join(err, unlock)
+	}
+	return err
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -149,8 +182,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// run brings everything up, in order. Whatever it leaves half done shutDown
-// takes down.
+// run brings everything up, in order. Whatever it leaves half done
+// closeParts ends.
 func (g *Garden) run(ctx context.Context) error {
 	began := time.Now()
 	if err := g.prepareFiles(); err != nil {
@@ -230,13 +263,23 @@ func (g *Garden) startControllers() error {
 		CACert:            g.files.CACert,
 		CAKey:             g.files.CAKey,
 		ServiceAccountKey: g.files.ServiceAccountKey,
-		Issuer:            tokenIssuer,
 	})
 	if err != nil {
 		return err
 	}
 	go g.renewCertificates(ctx)
+	go returnMemory(ctx)
 	return nil
+}
+
+// returnMemory gives the garbage of a start, a third of the process by then,
+// back to the host: an idle garden would keep it for minutes.
+func returnMemory(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(settle):
+		debug.FreeOSMemory()
+	}
 }
 
 // renewCertificates keeps a garden that is never restarted from meeting an
@@ -289,7 +332,7 @@ func (g *Garden) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a client for the bootstrap: %w", err)
 	}
-	return bootstrap.Ensure(ctx, c, g.config.KubernetesVersions)
+	return bootstrap.Ensure(ctx, c, pki.AdminUser, g.config.KubernetesVersions)
 }
 
 func (g *Garden) postStart() error {

@@ -41,7 +41,8 @@ func (g *Garden) watch() {
 	case <-g.store.Stopped():
 		cause = errors.New("etcd ended by itself")
 	}
-	g.err = errors.Join(cause, g.shutDown())
+	g.closeParts()
+	g.err = withUnlock(cause, g.lock)
 	close(g.done)
 }
 
@@ -52,8 +53,8 @@ func orUnknown(err error) error {
 	return err
 }
 
-// shutDown ends whatever runs, in the opposite order of run.
-func (g *Garden) shutDown() error {
+// closeParts ends whatever runs, in the opposite order of run.
+func (g *Garden) closeParts() {
 	g.klog.loud.Store(false)
 	for _, cancel := range []context.CancelFunc{g.stopFleet, g.stopControllers} {
 		if cancel != nil {
@@ -72,8 +73,4 @@ func (g *Garden) shutDown() error {
 	}
 	// The server closes it too, when there is one.
 	_ = g.listener.Close()
-	if err := g.lock.Close(); err != nil {
-		return fmt.Errorf("releasing the lock of %q: %w", g.config.DataDir, err)
-	}
-	return nil
 }

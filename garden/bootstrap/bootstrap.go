@@ -14,6 +14,7 @@ import (
 	corev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,8 +39,8 @@ const (
 )
 
 // Ensure makes what is missing, and keeps the versions of the cloud profile as
-// RefreshVersions does. What is there already and was changed stays changed.
-func Ensure(ctx context.Context, c client.Client, versions []string) error {
+// RefreshVersions does. The project belongs to the user named owner. What is there already and was changed stays changed.
+func Ensure(ctx context.Context, c client.Client, owner string, versions []string) error {
 	for _, object := range []client.Object{
 		namespace(v1beta1constants.GardenNamespace, nil),
 		namespace(ProjectNamespace, map[string]string{
@@ -52,7 +53,7 @@ func Ensure(ctx context.Context, c client.Client, versions []string) error {
 			return err
 		}
 	}
-	if err := ensureProject(ctx, c); err != nil {
+	if err := ensureProject(ctx, c, owner); err != nil {
 		return err
 	}
 	return RefreshVersions(ctx, c, versions)
@@ -67,14 +68,17 @@ func createMissing(ctx context.Context, c client.Client, object client.Object) e
 
 // ensureProject makes the project and, because its namespace is made here as
 // well, reports it as ready. Later phases are a controller's.
-func ensureProject(ctx context.Context, c client.Client) error {
+func ensureProject(ctx context.Context, c client.Client, owner string) error {
 	project := &corev1beta1.Project{}
 	switch err := c.Get(ctx, client.ObjectKey{Name: Name}, project); {
 	case apierrors.IsNotFound(err):
 		namespace, description := ProjectNamespace, "Clusters on this host"
 		project = &corev1beta1.Project{
 			ObjectMeta: metav1.ObjectMeta{Name: Name},
-			Spec:       corev1beta1.ProjectSpec{Namespace: &namespace, Description: &description},
+			Spec: corev1beta1.ProjectSpec{
+				Namespace: &namespace, Description: &description,
+				Owner: &rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: owner},
+			},
 		}
 		if err := c.Create(ctx, project); err != nil {
 			return fmt.Errorf("creating project %q: %w", Name, err)

@@ -15,7 +15,6 @@ import (
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	"github.com/gardener/gardener/pkg/apis/seedmanagement"
 	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 
 	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
@@ -38,9 +37,8 @@ func Groups(stores *strategy.Stores, clock clock.PassiveClock) []strategy.Group 
 		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds()},
 		{
 			Name: loamv1alpha1.GroupName, Version: loamv1alpha1.SchemeGroupVersion.Version, Categories: []string{"loam"},
-			// Loam's types have no protobuf encoding.
-			StorageMediaType: runtime.ContentTypeJSON,
-			Kinds:            loamKinds(),
+			WithoutProtobuf: true,
+			Kinds:           loamKinds(),
 		},
 	}
 }

@@ -47,7 +47,8 @@ func serviceAccounts(ctx context.Context, shared *clients, config Config) ([]run
 	if err != nil {
 		return nil, fmt.Errorf("reading key %q: %w", config.ServiceAccountKey, err)
 	}
-	generator, err := serviceaccount.JWTTokenGenerator(config.Issuer, key)
+	// Tokens in secrets have an issuer of their own, by which they are told apart.
+	generator, err := serviceaccount.JWTTokenGenerator(serviceaccount.LegacyIssuer, key)
 	if err != nil {
 		return nil, fmt.Errorf("preparing service account tokens: %w", err)
 	}

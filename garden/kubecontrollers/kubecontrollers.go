@@ -43,9 +43,8 @@ type Config struct {
 	REST *rest.Config
 	// CACert and CAKey are files: what signs certificate requests.
 	CACert, CAKey string
-	// ServiceAccountKey is a file: what signs token secrets. Issuer is the name
-	// in those tokens.
-	ServiceAccountKey, Issuer string
+	// ServiceAccountKey is a file: what signs token secrets.
+	ServiceAccountKey string
 }
 
 // Controllers are running controllers.

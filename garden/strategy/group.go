@@ -2,6 +2,7 @@ package strategy
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,8 +17,8 @@ import (
 // <group>/<resource>, so that two groups with one plural never share keys, in
 // the storage version and media type of each kind.
 func (g Group) ConfigureStorage(factory *serverstorage.DefaultStorageFactory, encoding *serverstorage.DefaultResourceEncodingConfig) {
-	if g.StorageMediaType != "" {
-		factory.SetSerializer(schema.GroupResource{Group: g.Name, Resource: serverstorage.AllResources}, g.StorageMediaType, nil)
+	if g.WithoutProtobuf {
+		factory.SetSerializer(schema.GroupResource{Group: g.Name, Resource: serverstorage.AllResources}, runtime.ContentTypeJSON, nil)
 	}
 	for _, kind := range g.Kinds {
 		resource := schema.GroupResource{Group: g.Name, Resource: kind.resource}
@@ -62,6 +63,9 @@ func (p Provider) GroupName() string { return p.Group.Name }
 // NewRESTStorage implements the control plane's RESTStorageProvider.
 func (p Provider) NewRESTStorage(serverstorage.APIResourceConfigSource, generic.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
 	info := genericapiserver.NewDefaultAPIGroupInfo(p.Group.Name, p.Scheme, p.ParameterCodec, p.Codecs)
+	if p.Group.WithoutProtobuf {
+		info.NegotiatedSerializer = withoutProtobuf{info.NegotiatedSerializer}
+	}
 	for _, kind := range p.Group.Kinds {
 		objects, status, err := newStore(p.Scheme, p.Group, kind, p.Options)
 		if err != nil {
@@ -81,4 +85,15 @@ func (p Provider) NewRESTStorage(serverstorage.APIResourceConfigSource, generic.
 		}
 	}
 	return info, nil
+}
+
+// withoutProtobuf answers a client that prefers protobuf in what it takes
+// besides, as servers of custom resources do.
+type withoutProtobuf struct{ runtime.NegotiatedSerializer }
+
+// SupportedMediaTypes implements runtime.NegotiatedSerializer.
+func (s withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
+	return slices.DeleteFunc(slices.Clone(s.NegotiatedSerializer.SupportedMediaTypes()), func(info runtime.SerializerInfo) bool {
+		return info.MediaType == runtime.ContentTypeProtobuf
+	})
 }

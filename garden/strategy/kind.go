@@ -20,8 +20,9 @@ type Group struct {
 	Name string
 	// Version is served and, unless a kind says otherwise, stored.
 	Version string
-	// StorageMediaType is how objects are encoded in etcd; protobuf when empty.
-	StorageMediaType string
+	// WithoutProtobuf groups have types with no protobuf encoding: they are JSON,
+	// in etcd and on the wire.
+	WithoutProtobuf bool
 	// Categories are names under which "kubectl get" finds all kinds at once.
 	Categories []string
 	Kinds      []Kind

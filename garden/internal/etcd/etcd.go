@@ -59,6 +59,8 @@ func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.TickMs, config.ElectionMs = tickMillis, 10*tickMillis
 	config.QuotaBackendBytes = quotaBytes
+	// Zero, which only etcd's flags replace, would warn of every request.
+	config.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 	config.BootstrapDefragThresholdMegabytes = defragMiB
 	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(newCore(log, level)))
 
