@@ -148,12 +148,14 @@ type Power interface {
 // Guest reaches inside a machine.
 type Guest interface {
 	// PutFiles places files, parent folders included, replacing what is
-	// there. It works on machines that are created, running or stopped.
-	// Faults: Missing, Invalid (path not absolute), Transient.
+	// there. It works on machines that are created, running or stopped, but for
+	// /run and /tmp, which begin empty at each start.
+	// Faults: Missing, Invalid (path not absolute, or lost at the start), Transient.
 	PutFiles(ctx context.Context, cluster, name string, files []File) error
 	// Run runs a command in a running machine and waits for it. A command
-	// that ends with another code than 0 gives an *ExitError. Faults:
-	// Missing, Waiting (not running), Transient.
+	// that ends with another code than 0 gives an *ExitError. When the context
+	// ends, the command and what it started end too. Faults: Invalid (no
+	// program), Missing, Waiting (not running), Transient.
 	Run(ctx context.Context, cluster, name string, command Command) error
 }
 

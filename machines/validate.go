@@ -63,6 +63,14 @@ func ValidateFiles(files []File) error {
 	return p.err("files")
 }
 
+// Volatile tells whether a file of a machine is lost when the machine starts,
+// because its folder lies in memory.
+func Volatile(path string) bool {
+	return slices.ContainsFunc([]string{"/run/", "/tmp/", "/var/run/"}, func(folder string) bool {
+		return strings.HasPrefix(path, folder)
+	})
+}
+
 // problems gathers what is wrong with one input.
 type problems struct{ found []string }
 

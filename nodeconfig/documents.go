@@ -158,12 +158,14 @@ type conntrack struct {
 	TCPEstablishedTimeout string `json:"tcpEstablishedTimeout"`
 }
 
-// kubeconfig is a client configuration of one cluster and no user.
+// kubeconfig is a client configuration of one cluster and a user without
+// credentials.
 type kubeconfig struct {
 	typeMeta       `json:",inline"`
 	Clusters       []namedCluster `json:"clusters"`
 	Contexts       []namedContext `json:"contexts"`
 	CurrentContext string         `json:"current-context"`
+	Users          []namedUser    `json:"users"`
 }
 
 type namedCluster struct {
@@ -184,6 +186,11 @@ type namedContext struct {
 type kubeconfigContext struct {
 	Cluster string `json:"cluster"`
 	User    string `json:"user"`
+}
+
+type namedUser struct {
+	Name string   `json:"name"`
+	User struct{} `json:"user"`
 }
 
 // render writes documents as one YAML file, with keys in order.

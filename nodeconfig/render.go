@@ -219,11 +219,15 @@ func dnsPatch() any {
 	}}}}
 }
 
+// discoveryDocument names a user, which kubeadm demands, and leaves it without
+// credentials: those are the token in the kubeadm configuration.
 func discoveryDocument(c Cluster, j Join) kubeconfig {
+	const user = "joining-node"
 	return kubeconfig{
 		typeMeta:       typeMeta{"v1", "Config"},
 		Clusters:       []namedCluster{{c.Name, kubeconfigCluster{Server: j.Server, CertificateAuthorityData: j.CA}}},
-		Contexts:       []namedContext{{c.Name, kubeconfigContext{Cluster: c.Name}}},
+		Contexts:       []namedContext{{c.Name, kubeconfigContext{Cluster: c.Name, User: user}}},
 		CurrentContext: c.Name,
+		Users:          []namedUser{{Name: user}},
 	}
 }

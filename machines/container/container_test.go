@@ -307,15 +307,6 @@ func TestStartWakesAPausedMachine(t *testing.T) {
 	s.shell(t, "first", "true")
 }
 
-func TestVolatileFilesNeedARunningMachine(t *testing.T) {
-	s := newSite(t, own())
-	s.create(t, s.spec("first"))
-	err := s.PutFiles(s.ctx, "one", "first", []machines.File{{Path: "/run/x"}})
-	if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "/run/x") {
-		t.Errorf("got %v, want Invalid that names the file", err)
-	}
-}
-
 func TestFilesThroughALinkedFolder(t *testing.T) {
 	s := newSite(t, own())
 	s.create(t, s.spec("first"))

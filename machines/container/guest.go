@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,8 +40,7 @@ for pass in 1 2; do
 done
 true`
 
-// PutFiles implements machines.Guest. What lies in /run or /tmp is lost when a
-// machine starts, so such files are Invalid unless it runs.
+// PutFiles implements machines.Guest.
 func (d *Driver) PutFiles(ctx context.Context, cluster, name string, files []machines.File) error {
 	if err := d.putFiles(ctx, cluster, name, files); err != nil {
 		return fmt.Errorf("placing files in machine %q of cluster %q: %w", name, cluster, err)
@@ -95,10 +93,7 @@ func (d *Driver) putFiles(ctx context.Context, cluster, name string, files []mac
 // partition tells files in memory file systems from those on disk.
 func partition(files []machines.File) (volatile, lasting []machines.File) {
 	for _, file := range files {
-		inMemory := slices.ContainsFunc([]string{"/run/", "/tmp/", "/var/run/"}, func(folder string) bool {
-			return strings.HasPrefix(file.Path, folder)
-		})
-		if inMemory {
+		if machines.Volatile(file.Path) {
 			volatile = append(volatile, file)
 		} else {
 			lasting = append(lasting, file)

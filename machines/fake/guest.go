@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -62,54 +63,61 @@ func (d *Driver) Guest(cluster, name string) (Guest, error) {
 
 // Start implements machines.Power.
 func (d *Driver) Start(ctx context.Context, cluster, name string) error {
-	return d.change(ctx, Start, cluster, name, func(m *machine) {
-		if m.State == machines.StateRunning {
-			return
+	return d.change(ctx, Start, cluster, name, func(m *machine) error {
+		if m.State != machines.StateRunning {
+			m.State = machines.StateRunning
+			m.power, m.powerOff = context.WithCancel(context.Background())
 		}
-		m.State = machines.StateRunning
-		m.power, m.powerOff = context.WithCancel(context.Background())
+		return nil
 	})
 }
 
 // Stop implements machines.Power. The machine is off at once.
 func (d *Driver) Stop(ctx context.Context, cluster, name string, _ time.Duration) error {
-	return d.change(ctx, Stop, cluster, name, func(m *machine) {
+	return d.change(ctx, Stop, cluster, name, func(m *machine) error {
 		if m.State == machines.StateRunning {
 			m.State = machines.StateStopped
 			m.off()
+			maps.DeleteFunc(m.files, func(path string, _ machines.File) bool { return machines.Volatile(path) })
 		}
+		return nil
 	})
 }
 
 // PutFiles implements machines.Guest.
 func (d *Driver) PutFiles(ctx context.Context, cluster, name string, files []machines.File) error {
-	if err := machines.ValidateFiles(files); err != nil {
-		return wrap(Call{Method: PutFiles, Cluster: cluster, Name: name}, err)
-	}
 	var paths []string
 	for _, file := range files {
 		paths = append(paths, file.Path)
 	}
-	return d.change(ctx, PutFiles, cluster, name, func(m *machine) {
+	return d.change(ctx, PutFiles, cluster, name, func(m *machine) error {
+		if err := machines.ValidateFiles(files); err != nil {
+			return err
+		}
+		for _, file := range files {
+			if m.State != machines.StateRunning && machines.Volatile(file.Path) {
+				return fault.New(fault.Invalid, "file %q would be lost when the machine starts", file.Path)
+			}
+		}
 		for _, file := range files {
 			m.write(file)
 		}
+		return nil
 	}, paths...)
 }
 
 // change does something to a machine under the host's mutex.
-func (d *Driver) change(ctx context.Context, method Method, cluster, name string, do func(*machine), details ...string) error {
+func (d *Driver) change(ctx context.Context, method Method, cluster, name string, do func(*machine) error, details ...string) error {
 	if err := d.begin(ctx, method, cluster, name, details...); err != nil {
 		return err
 	}
 	d.host.mutex.Lock()
 	defer d.host.mutex.Unlock()
 	m, err := d.find(cluster, name)
-	if err != nil {
-		return wrap(Call{Method: method, Cluster: cluster, Name: name}, err)
+	if err == nil {
+		err = do(m)
 	}
-	do(m)
-	return nil
+	return wrap(Call{Method: method, Cluster: cluster, Name: name}, err)
 }
 
 // Run implements machines.Guest.

@@ -121,6 +121,29 @@ func testFilesRefuseBadInput(t *testing.T, f *fixture) {
 	}
 }
 
+func testFilesInMemory(t *testing.T, f *fixture) {
+	machine := f.create(t, f.spec("one", "first"))
+	refused := func() {
+		t.Helper()
+		err := f.driver.PutFiles(f.ctx, machine.Cluster, machine.Name, []machines.File{{Path: "/etc/kept"}, {Path: "/run/lost"}})
+		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "/run/lost") {
+			t.Errorf("got %v, want Invalid that names the file", err)
+		}
+	}
+	refused()
+	f.start(t, machine)
+	f.put(t, machine, machines.File{Path: "/run/lost"}, machines.File{Path: "/tmp/lost"})
+	f.run(t, machine, "", "cat", "/run/lost", "/tmp/lost")
+	f.stop(t, machine)
+	refused()
+	f.start(t, machine)
+	for _, path := range []string{"/run/lost", "/tmp/lost", "/etc/kept"} {
+		if err := f.driver.Run(f.ctx, "one", "first", machines.Command{Args: []string{"cat", path}}); err == nil {
+			t.Errorf("%s is there", path)
+		}
+	}
+}
+
 func testRunStreams(t *testing.T, f *fixture) {
 	machine := f.running(t, f.spec("one", "first"))
 	if got := f.run(t, machine, "through\nthe machine", "cat"); got != "through\nthe machine" {

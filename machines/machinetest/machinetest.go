@@ -58,6 +58,7 @@ func Run(t *testing.T, harness Harness) {
 		"ForeignObjectsAreLeft":     testForeignObjectsAreLeft,
 		"FilesBeforeTheFirstStart":  testFilesBeforeTheFirstStart,
 		"FilesWhileRunningAndAfter": testFilesWhileRunningAndAfter,
+		"FilesInMemory":             testFilesInMemory,
 		"FilesRefuseBadInput":       testFilesRefuseBadInput,
 		"RunStreams":                testRunStreams,
 		"RunExitCode":               testRunExitCode,
