@@ -9,6 +9,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/moby/moby/client"
 	"github.com/prometheus/procfs"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
@@ -37,7 +38,12 @@ func NodeImages(ctx context.Context, host string) ([]images.Image, error) {
 		return nil, fault.New(fault.Invalid, "docker host: %w", err)
 	}
 	defer func() { _ = engine.Close() }() // ends connections that nobody waits for
-	return images.List(ctx, engine)
+	all, err := images.List(ctx, engine)
+	// An image whose version cannot be read cannot be asked for either.
+	return slices.DeleteFunc(all, func(i images.Image) bool {
+		_, err := version.ParseSemantic(i.KubernetesVersion)
+		return err != nil
+	}), err
 }
 
 // versions lists the Kubernetes versions that this host has a node image for.
@@ -55,23 +61,23 @@ func (a *agent) versions(ctx context.Context) ([]string, error) {
 }
 
 // image finds the node image of a Kubernetes version.
-func (a *agent) image(ctx context.Context, version string) (string, error) {
+func (a *agent) image(ctx context.Context, wanted string) (string, error) {
 	all, err := NodeImages(ctx, a.engine)
 	if err != nil {
 		return "", err
 	}
 	var have []string
 	for _, i := range all {
-		if i.KubernetesVersion == version {
+		if i.KubernetesVersion == wanted {
 			// The name that a build gives wins over names that a user chose.
-			if i.Tag == images.Tag(version) || !slices.ContainsFunc(all, func(o images.Image) bool { return o.Tag == images.Tag(version) }) {
+			if i.Tag == images.Tag(wanted) || !slices.ContainsFunc(all, func(o images.Image) bool { return o.Tag == images.Tag(wanted) }) {
 				return i.Tag, nil
 			}
 		}
 		have = append(have, i.KubernetesVersion)
 	}
 	return "", fault.New(fault.Invalid, "spec.kubernetes.version: %q has no node image on this host, which has %s; build one with \"loam image build --kubernetes-version %s\"",
-		version, orNone(have), version)
+		wanted, orNone(have), wanted)
 }
 
 func orNone(versions []string) string {

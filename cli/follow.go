@@ -71,7 +71,7 @@ type progress struct {
 // steps prints the events of steps that ended since the last look.
 func (p *progress) steps(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) error {
 	var events eventsv1.EventList
-	if err := api.List(ctx, &events, client.InNamespace(shoot.Namespace), client.MatchingFields{"involvedObject.uid": string(shoot.UID)}); err != nil {
+	if err := api.List(ctx, &events, client.InNamespace(shoot.Namespace), client.MatchingFields{"regarding.uid": string(shoot.UID)}); err != nil {
 		return fmt.Errorf("asking for events: %w", err)
 	}
 	for _, e := range events.Items {
