@@ -206,13 +206,14 @@ type kubernetesVersion struct {
 
 func (v kubernetesVersion) Info() *apimachineryversion.Info {
 	info := *v.EffectiveVersion.Info()
-	build, ok := debug.ReadBuildInfo()
-	if !ok {
-		return &info
-	}
-	for _, module := range build.Deps {
-		if module.Path == "k8s.io/kubernetes" {
-			info.GitVersion, info.GitCommit, info.GitTreeState, info.BuildDate = module.Version, "", "", ""
+	// Where the build does not know either, as in tests, at least the minor is right.
+	info.GitVersion = "v" + v.BinaryVersion().WithPatch(0).String()
+	info.GitCommit, info.GitTreeState, info.BuildDate = "", "", ""
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range build.Deps {
+			if module.Path == "k8s.io/kubernetes" {
+				info.GitVersion = module.Version
+			}
 		}
 	}
 	return &info

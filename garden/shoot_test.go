@@ -1,0 +1,208 @@
+package garden_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/gardentest"
+)
+
+func patch(tb testing.TB, object client.Object, text string) {
+	tb.Helper()
+	if err := gardentest.Client(tb).Patch(context.Background(), object, client.RawPatch(types.MergePatchType, []byte(text))); err != nil {
+		tb.Fatalf("patching with %s: %v", text, err)
+	}
+}
+
+func TestShootGeneration(t *testing.T) {
+	shoot := create(t, newShoot(gardentest.Namespace(t), "generation"))
+	operation := func(value string) string {
+		return fmt.Sprintf(`{"metadata":{"annotations":{"gardener.cloud/operation":%q}}}`, value)
+	}
+	confine := `{"spec":{"maintenance":{"confineSpecUpdateRollout":true}}}`
+	for _, step := range []struct {
+		name, patch string
+		raised      bool
+		annotation  string
+	}{
+		{"a label", `{"metadata":{"labels":{"a":"b"}}}`, false, ""},
+		{"the spec", `{"spec":{"purpose":"testing"}}`, true, ""},
+		{"the same spec", `{"spec":{"purpose":"testing"}}`, false, ""},
+		{"reconcile", operation("reconcile"), true, ""},
+		{"retry", operation("retry"), true, ""},
+		{"maintain, which is another's", operation("maintain"), false, "maintain"},
+		{"reconcile beside maintain", operation("maintain;reconcile"), true, "maintain"},
+		{"a rotation", operation("rotate-ssh-keypair"), true, ""},
+		{"two rotations", operation("rotate-ca-start;rotate-observability-credentials"), true, ""},
+		{"confining", confine, false, ""},
+		{"the spec while confined", `{"spec":{"purpose":"evaluation"}}`, false, ""},
+		{"hibernation while confined", `{"spec":{"hibernation":{"enabled":true}}}`, true, ""},
+		{"reconcile while confined", operation("reconcile"), true, ""},
+		{"the seed while confined", `{"spec":{"seedName":"local"}}`, true, ""},
+		{"no more confining", `{"spec":{"maintenance":{"confineSpecUpdateRollout":null}}}`, true, ""},
+	} {
+		before := shoot.Generation
+		patch(t, shoot, step.patch)
+		if raised := shoot.Generation == before+1; raised != step.raised || !raised && shoot.Generation != before {
+			t.Errorf("%s: generation went from %d to %d", step.name, before, shoot.Generation)
+		}
+		if got := shoot.Annotations["gardener.cloud/operation"]; got != step.annotation {
+			t.Errorf("%s: the operation left is %q, want %q", step.name, got, step.annotation)
+		}
+	}
+	rotation := shoot.Status.Credentials.Rotation
+	if rotation.SSHKeypair.LastInitiationTime == nil || rotation.Observability.LastInitiationTime == nil || rotation.CertificateAuthorities.Phase != v1beta1.RotationPreparing {
+		t.Errorf("rotations that were asked for are forgotten: %+v", rotation)
+	}
+
+	patch(t, shoot, `{"metadata":{"finalizers":["example.org/held"]}}`)
+	before := shoot.Generation
+	for range 2 {
+		if err := gardentest.Client(t).Delete(context.Background(), shoot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := gardentest.Client(t).Get(context.Background(), client.ObjectKeyFromObject(shoot), shoot); err != nil || shoot.Generation != before+1 {
+		t.Errorf("two deletions: generation went from %d to %d (%v), want one more", before, shoot.Generation, err)
+	}
+	patch(t, shoot, `{"metadata":{"finalizers":null}}`)
+}
+
+// TestMaintenanceWindowStays replaces a Shoot by its manifest, which has no
+// window, and expects neither the window nor the generation to move.
+func TestMaintenanceWindowStays(t *testing.T) {
+	namespace := gardentest.Namespace(t)
+	windows := map[string]bool{}
+	for i := range 12 {
+		shoot := create(t, newShoot(namespace, fmt.Sprint("window-", i)))
+		window := *shoot.Spec.Maintenance.TimeWindow
+		windows[window.Begin] = true
+		replacement := newShoot(namespace, shoot.Name)
+		update(t, replacement)
+		if *replacement.Spec.Maintenance.TimeWindow != window || replacement.Generation != 1 {
+			t.Fatalf("a replace moved the window from %v to %v, generation %d", window, replacement.Spec.Maintenance.TimeWindow, replacement.Generation)
+		}
+	}
+	if len(windows) < 2 {
+		t.Errorf("twelve Shoots share the window %v: it should be drawn", windows)
+	}
+}
+
+func TestShootSpellings(t *testing.T) {
+	namespace := gardentest.Namespace(t)
+	shoot := newShoot(namespace, "spelling")
+	shoot.Spec.CloudProfile, shoot.Spec.CloudProfileName = nil, ptr.To("local")
+	shoot.Spec.Kubernetes.Version = "v1.35.4"
+	create(t, shoot)
+	if shoot.Spec.CloudProfileName != nil || shoot.Spec.CloudProfile.Name != "local" || shoot.Spec.CloudProfile.Kind != "CloudProfile" || shoot.Spec.Kubernetes.Version != "1.35.4" {
+		t.Errorf("got %v, %v, %q", shoot.Spec.CloudProfileName, shoot.Spec.CloudProfile, shoot.Spec.Kubernetes.Version)
+	}
+	if creator := shoot.Annotations["gardener.cloud/created-by"]; creator == "" {
+		t.Error("nobody created it")
+	}
+	patch(t, shoot, `{"metadata":{"annotations":{"gardener.cloud/created-by":"mallory"}}}`)
+	if creator := shoot.Annotations["gardener.cloud/created-by"]; creator == "mallory" {
+		t.Error("the creator can be changed")
+	}
+}
+
+// TestShootsThatAreRefused wants every problem in one answer.
+func TestShootsThatAreRefused(t *testing.T) {
+	namespace := gardentest.Namespace(t)
+	project := strings.TrimPrefix(namespace, "garden-")
+	fits := strings.Repeat("n", 63-len("shoot--")-len(project)-len("--"))
+	create(t, newShoot(namespace, fits))
+	for name, test := range map[string]struct {
+		change func(*v1beta1.Shoot)
+		want   []string
+	}{
+		"empty": {func(s *v1beta1.Shoot) { s.Spec = v1beta1.ShootSpec{} }, []string{
+			"spec.cloudProfile.name: Required", "spec.region: Required", "spec.provider.type: Required", "spec.kubernetes.version: Required",
+		}},
+		"nothing referred to exists": {func(s *v1beta1.Shoot) {
+			s.Namespace = "default"
+			s.Spec.SeedName = ptr.To("nowhere")
+			s.Spec.CloudProfile.Name = "nothing"
+		}, []string{
+			`metadata.namespace: Invalid value: "default": belongs to no project`, `spec.seedName: Not found: "nowhere"`, `spec.cloudProfile.name: Not found: "nothing"`,
+		}},
+		"version without image": {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.30.0" }, []string{
+			`spec.kubernetes.version: Invalid value: "1.30.0"`, `offers 1.36.3, 1.35.4`, `loam image build --kubernetes-version v1.30.0`,
+		}},
+		"version that is none":    {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.36" }, []string{"must be a full version, for example 1.36.3"}},
+		"other provider":          {func(s *v1beta1.Shoot) { s.Spec.Provider.Type = "proxmox" }, []string{`spec.provider.type: Invalid value: "proxmox": must be "local"`}},
+		"name too long":           {func(s *v1beta1.Shoot) { s.Name = fits + "n" }, []string{"metadata.name: Invalid value", fmt.Sprintf("at most %d characters", len(fits))}},
+		"name with two dashes":    {func(s *v1beta1.Shoot) { s.Name = "a--b" }, []string{`must not contain "--"`}},
+		"name with a dot":         {func(s *v1beta1.Shoot) { s.Name = "a.b" }, []string{"metadata.name: Invalid value"}},
+		"label that is none":      {func(s *v1beta1.Shoot) { s.Labels = map[string]string{"a b": ""}; s.Spec.Region = "" }, []string{"metadata.labels: Invalid value", "spec.region: Required"}},
+		"unknown kind of profile": {func(s *v1beta1.Shoot) { s.Spec.CloudProfile.Kind = "Profile" }, []string{"spec.cloudProfile.kind: Unsupported value"}},
+		"workers": {func(s *v1beta1.Shoot) {
+			s.Spec.Provider.Workers = []v1beta1.Worker{
+				{Name: "a", Minimum: -1, Maximum: -2, ControlPlane: &v1beta1.WorkerControlPlane{}},
+				{Name: "a", ControlPlane: &v1beta1.WorkerControlPlane{}, Kubernetes: &v1beta1.WorkerKubernetes{Version: ptr.To("new")}},
+				{Name: "A_"},
+			}
+		}, []string{
+			"workers[0].minimum: Invalid value: -1", "workers[0].maximum: Invalid value: -2", "workers[0].machine.type: Required",
+			`workers[1].name: Duplicate value: "a"`, "workers[1].controlPlane: Forbidden", "workers[1].kubernetes.version: Invalid", "workers[2].name: Invalid",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shoot := newShoot(namespace, "refused")
+			test.change(shoot)
+			err := gardentest.Client(t).Create(context.Background(), shoot)
+			if !apierrors.IsInvalid(err) {
+				t.Fatalf("got %v, want Invalid", err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is missing in:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+// TestShootOutlivesWhatItRefersTo keeps a cluster manageable when its version,
+// its profile and its project are gone.
+func TestShootOutlivesWhatItRefersTo(t *testing.T) {
+	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
+	profile := create(t, &v1beta1.CloudProfile{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "passing-"},
+		Spec:       v1beta1.CloudProfileSpec{Type: "local", Kubernetes: v1beta1.KubernetesSettings{Versions: []v1beta1.ExpirableVersion{{Version: "1.36.3"}, {Version: "1.36.2", ExpirationDate: ptr.To(metav1.Unix(1, 0))}}}},
+	})
+	shoot := newShoot(namespace, "alone")
+	shoot.Spec.CloudProfile.Name = profile.Name
+	expired := shoot.DeepCopy()
+	expired.Spec.Kubernetes.Version = "1.36.2"
+	if err := c.Create(ctx, expired); !apierrors.IsInvalid(err) {
+		t.Errorf("an expired version: %v", err)
+	}
+	// The profile was made a moment ago: memory may not have it yet, the store has.
+	create(t, shoot)
+	if err := c.Delete(ctx, profile); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: strings.TrimPrefix(namespace, "garden-")}}); err != nil {
+		t.Fatal(err)
+	}
+	patch(t, shoot, `{"spec":{"hibernation":{"enabled":true}}}`)
+	patch(t, shoot, `{"metadata":{"finalizers":["example.org/held"]}}`)
+	if err := c.Patch(ctx, shoot.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"kubernetes":{"version":"1.36.4"}}}`))); !apierrors.IsInvalid(err) {
+		t.Errorf("a new version without a profile: %v", err)
+	}
+	if err := c.Delete(ctx, shoot); err != nil {
+		t.Fatal(err)
+	}
+	patch(t, shoot, `{"metadata":{"finalizers":null}}`)
+	wantGone(t, shoot)
+}
