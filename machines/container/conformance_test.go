@@ -16,7 +16,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	tests := map[string]map[string]string{
-		"OwnImage":   {container.NodeLabel: "1"},
+		"OwnImage":   own(),
 		"OtherImage": nil,
 	}
 	for name, labels := range tests {

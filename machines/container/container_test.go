@@ -61,7 +61,13 @@ func newSite(t *testing.T, labels map[string]string) *site {
 	return s
 }
 
-func own() map[string]string { return map[string]string{container.NodeLabel: "1"} }
+// own are the labels of an image as Loam builds it.
+func own() map[string]string {
+	return map[string]string{
+		container.NodeLabel:    "1",
+		container.VolumesLabel: "/var/lib/containerd,/var/lib/kubelet,/var/lib/etcd",
+	}
+}
 
 func (s *site) spec(name string) machines.Spec {
 	return machines.Spec{Cluster: "one", Name: name, Hostname: name, Image: s.image}
@@ -224,6 +230,13 @@ func TestDisks(t *testing.T) {
 			t.Errorf("/var/seed holds %q, want what the image has", got)
 		}
 	})
+}
+
+func TestImageWithWrongVolumes(t *testing.T) {
+	s := newSite(t, map[string]string{container.VolumesLabel: "var/lib"})
+	if _, err := s.Create(s.ctx, s.spec("first")); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "var/lib") {
+		t.Errorf("got %v, want Invalid that names the path", err)
+	}
 }
 
 func TestBoundsEnvironmentAndMounts(t *testing.T) {

@@ -46,7 +46,7 @@ func TestForeignNetworkAndVolume(t *testing.T) {
 	})
 	t.Run("volume", func(t *testing.T) {
 		s := newSite(t, own())
-		name := s.instance + "-one-first-etcd"
+		name := s.instance + "-one-first-var-lib-etcd"
 		s.volume(t, name, map[string]string{container.LabelInstance: "somebody-else"})
 		_, err := s.Create(s.ctx, s.spec("first"))
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), name) {
@@ -69,7 +69,7 @@ func TestCreateAfterAKill(t *testing.T) {
 	s := newSite(t, own())
 	s.network(t, s.instance+"-range", map[string]string{container.LabelInstance: s.instance, "loam.dev/purpose": "range"})
 	labels := map[string]string{container.LabelInstance: s.instance, container.LabelCluster: "one", container.LabelMachine: "first"}
-	s.volume(t, s.instance+"-one-first-kubelet", labels)
+	s.volume(t, s.instance+"-one-first-var-lib-kubelet", labels)
 	s.volume(t, s.instance+"-one-first-of-another-version", labels)
 	s.running(t, s.spec("first"))
 	if err := s.Delete(s.ctx, "one", "first"); err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -19,8 +21,11 @@ import (
 
 const (
 	// NodeLabel is the label of images that Loam built, with value 1: they need
-	// no privileged container and hold nothing below the volumes' paths.
+	// no privileged container.
 	NodeLabel = "dev.loam.node"
+	// VolumesLabel is the label of an image that lists, with commas, the folders
+	// that are to be empty volumes.
+	VolumesLabel = "dev.loam.volumes"
 	// haltSignal makes systemd as the first process shut the machine down.
 	haltSignal = "SIGRTMIN+3"
 	// modules is where kernel modules are, on the host and in the machine.
@@ -31,6 +36,8 @@ const (
 type nodeImage struct {
 	// own says that Loam built it.
 	own bool
+	// volumes are the folders that are to be empty volumes.
+	volumes []string
 	// stopSignal is empty when the image names none.
 	stopSignal string
 }
@@ -54,7 +61,16 @@ func (d *Driver) image(ctx context.Context, name string) (nodeImage, error) {
 	if result.Config == nil {
 		return nodeImage{}, nil
 	}
-	return nodeImage{own: result.Config.Labels[NodeLabel] == "1", stopSignal: result.Config.StopSignal}, nil
+	image := nodeImage{own: result.Config.Labels[NodeLabel] == "1", stopSignal: result.Config.StopSignal}
+	if list := result.Config.Labels[VolumesLabel]; list != "" {
+		image.volumes = strings.Split(list, ",")
+	}
+	for _, folder := range image.volumes {
+		if !path.IsAbs(folder) || path.Clean(folder) != folder || folder == "/" {
+			return nodeImage{}, fault.New(fault.Invalid, "image %q: label %s lists %q, which is no absolute path of a folder", name, VolumesLabel, folder)
+		}
+	}
+	return image, nil
 }
 
 func (d *Driver) containerName(cluster, name string) string {
@@ -63,18 +79,18 @@ func (d *Driver) containerName(cluster, name string) string {
 
 // volumes returns the disks of a machine. Container file systems cannot lie
 // under containerd's, and what etcd and the kubelet write is not for a layered
-// one. An image of Loam's has nothing at these paths, so nothing is copied; any
-// other gets all of /var, filled, which takes seconds.
+// one: an image says which of its folders those are, and keeps them empty. One
+// that does not say gets all of /var, filled, which takes seconds.
 func (d *Driver) volumes(spec machines.Spec, image nodeImage) []volume {
 	prefix := d.containerName(spec.Cluster, spec.Name)
-	if !image.own {
+	if len(image.volumes) == 0 {
 		return []volume{{name: prefix + "-var", path: "/var", fill: true}}
 	}
-	return []volume{
-		{name: prefix + "-containerd", path: "/var/lib/containerd"},
-		{name: prefix + "-kubelet", path: "/var/lib/kubelet"},
-		{name: prefix + "-etcd", path: "/var/lib/etcd"},
+	var volumes []volume
+	for _, folder := range image.volumes {
+		volumes = append(volumes, volume{name: prefix + strings.ReplaceAll(folder, "/", "-"), path: folder})
 	}
+	return volumes
 }
 
 // createVolume makes a volume, and refuses one of the same name that is not
