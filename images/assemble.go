@@ -19,7 +19,7 @@ import (
 
 // keep saves a layer in the cache, or finds it there.
 func (b *builder) keep(key cache.Key, fill func(*layer.Layer) error) (layer.File, error) {
-	folder, err := b.cache.Fill("layers", key, func(dir string) error {
+	folder, err := b.cache.Fill(kindLayers, key, func(dir string) error {
 		files := layer.New()
 		if err := fill(files); err != nil {
 			return err
@@ -57,12 +57,12 @@ func (b *builder) assemble(ctx context.Context) ([]layer.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	rootFolder, err := b.root(ctx, "root folder", append(node.Packages(), node.BusyboxPackage))
+	rootFolder, err := b.root(ctx, "root folder", node.Packages())
 	if err != nil {
 		return nil, err
 	}
 	root := filepath.Join(rootFolder, "root")
-	base, err := b.keep(cache.NewHash("base layer 1").Add("root", []byte(filepath.Base(rootFolder))).Key(), func(files *layer.Layer) error {
+	base, err := b.keep(cache.NewHash("base layer "+layer.Format).Add("root", []byte(filepath.Base(rootFolder))).Key(), func(files *layer.Layer) error {
 		return b.step("packing the root folder", func() error { return files.Tree("", root, debian.Leftovers) })
 	})
 	if err != nil {
@@ -76,12 +76,11 @@ func (b *builder) assemble(ctx context.Context) ([]layer.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	busybox := filepath.Join(root, "usr/bin/busybox")
-	components, err := b.kubernetesComponents(ctx, kubernetes, root, busybox, asked)
+	components, err := b.kubernetesComponents(ctx, kubernetes, root, asked)
 	if err != nil {
 		return nil, err
 	}
-	extra, err := b.addons(ctx, root, busybox)
+	extra, err := b.addons(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +98,7 @@ func (b *builder) assemble(ctx context.Context) ([]layer.File, error) {
 
 // versionedLayer holds all binaries and the preloaded images.
 func (b *builder) versionedLayer(ctx context.Context, kubernetes string, components []component) (layer.File, error) {
-	hash := cache.NewHash("versioned layer 1")
+	hash := cache.NewHash("versioned layer 2 " + layer.Format)
 	tools := []string{kubernetes}
 	for _, choose := range []func() (node.Module, error){node.Containerd, node.Runc, node.CNIPlugins} {
 		module, err := choose()
@@ -170,36 +169,34 @@ func (b *builder) ownLayer(asked kubeadmImages, extra addons) (layer.File, error
 	if err != nil {
 		return layer.File{}, err
 	}
-	hash := cache.NewHash("own layer 2").Add("names", []byte(names.Replace("@PAUSE_IMAGE@ @FLANNEL_IMAGE@ @LOCALPATH_IMAGE@ @BUSYBOX_IMAGE@"))).
-		Add("version", []byte(b.KubernetesVersion)).Add("masked", []byte(strings.Join(node.MaskedUnits(), ",")))
-	if err := hash.AddFS(tree); err != nil {
+	files := layer.New()
+	err = files.FS("", tree, func(_ string, content []byte) []byte { return []byte(names.Replace(string(content))) })
+	if err != nil {
 		return layer.File{}, err
 	}
-	return b.keep(hash.Key(), func(files *layer.Layer) error {
-		err := files.FS("", tree, func(_ string, content []byte) []byte { return []byte(names.Replace(string(content))) })
-		if err != nil {
-			return err
-		}
-		files.Bytes("kind/version", 0o644, []byte(b.KubernetesVersion+"\n"))
-		for _, unit := range node.MaskedUnits() {
-			files.Symlink("etc/systemd/system/"+unit, "/dev/null")
-		}
-		files.Symlink("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
-		for _, unit := range []string{"containerd.service", "kubelet.service", "loam-stop-pods.service", "loam-cni.path"} {
-			files.Symlink("etc/systemd/system/multi-user.target.wants/"+unit, "../"+unit)
-		}
-		for _, folder := range append(strings.Split(volumes, ","), "/etc/cni/net.d", "/etc/containerd/certs.d", "/etc/containerd/conf.d",
-			"/etc/kubernetes/kubelet.conf.d", "/etc/kubernetes/manifests") {
-			files.Folder(folder, 0o755)
-		}
-		// Filled in by the entrypoint and by the container engine.
-		for _, empty := range []string{"etc/machine-id", "etc/hostname", "etc/resolv.conf"} {
-			files.Bytes(empty, 0o644, nil)
-		}
-		for _, folder := range []string{"dev", "proc", "run", "sys", "var/log", "var/lib/systemd"} {
-			files.Folder(folder, 0o755)
-		}
-		files.Folder("tmp", 0o1777)
+	files.Bytes("kind/version", 0o644, []byte(b.KubernetesVersion+"\n"))
+	for _, unit := range node.MaskedUnits() {
+		files.Symlink("etc/systemd/system/"+unit, "/dev/null")
+	}
+	files.Symlink("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
+	for _, unit := range node.EnabledUnits() {
+		files.Symlink("etc/systemd/system/multi-user.target.wants/"+unit, "../"+unit)
+	}
+	for _, folder := range append(strings.Split(volumes, ","), node.Folders()...) {
+		files.Folder(folder, 0o755)
+	}
+	files.Folder("tmp", 0o1777)
+	// Filled in by the entrypoint and by the container engine.
+	for _, empty := range []string{"etc/machine-id", "etc/hostname", "etc/resolv.conf"} {
+		files.Bytes(empty, 0o644, nil)
+	}
+	// It is small: its content is its key.
+	digest, err := files.Digest()
+	if err != nil {
+		return layer.File{}, err
+	}
+	return b.keep(cache.NewHash("own layer").Add("digest", []byte(digest)).Key(), func(target *layer.Layer) error {
+		*target = *files
 		return nil
 	})
 }

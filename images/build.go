@@ -2,9 +2,7 @@ package images
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,13 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/moby/client"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/images/internal/cache"
 	"github.com/loam-cloud/loam/images/internal/debian"
-	"github.com/loam-cloud/loam/images/internal/layer"
 	"github.com/loam-cloud/loam/images/internal/toolchain"
 	"github.com/loam-cloud/loam/images/node"
 )
@@ -29,14 +25,6 @@ type builder struct {
 	Options
 	cache  *cache.Folder
 	golang toolchain.Go
-}
-
-// record is what the cache keeps of a finished image: enough to write its archive
-// again when the engine has lost it.
-type record struct {
-	ID     string
-	Layers []layer.File
-	Config v1.Config
 }
 
 // Build makes the node image of a Kubernetes version, loads it into the container
@@ -64,14 +52,15 @@ func build(ctx context.Context, engine Engine, options Options) (Image, error) {
 		return Image{}, fault.New(fault.Invalid, "tag: %q is not the name of an image, such as %s: %w",
 			options.Tag, Tag(options.KubernetesVersion), err)
 	}
-	if err := reach(ctx, engine); err != nil {
+	// Before half an hour of work whose result would go nowhere.
+	if _, err := tagged(ctx, engine, options.Tag); err != nil {
 		return Image{}, err
 	}
 	golang, err := toolchain.Find(ctx)
 	if err != nil {
 		return Image{}, err
 	}
-	key, err := inputs(options, golang.Version)
+	key, err := recipe(options.KubernetesVersion, golang.Version)
 	if err != nil {
 		return Image{}, err
 	}
@@ -80,8 +69,8 @@ func build(ctx context.Context, engine Engine, options Options) (Image, error) {
 		return Image{}, err
 	}
 	b := &builder{Options: options, cache: folder, golang: golang}
-	if image, found, err := b.finished(ctx, engine, key); err != nil || found {
-		return image, err
+	if kept, found, err := b.find(key); err != nil || found {
+		return b.deliver(ctx, engine, kept, err)
 	}
 	if err := debian.Check(); err != nil {
 		return Image{}, err
@@ -92,64 +81,11 @@ func build(ctx context.Context, engine Engine, options Options) (Image, error) {
 	}
 	defer release()
 	// The other build may have made this very image.
-	if image, found, err := b.finished(ctx, engine, key); err != nil || found {
-		return image, err
-	}
-	if _, err := folder.Fill("images", key, func(dir string) error { return b.make(ctx, dir) }); err != nil {
-		return Image{}, err
-	}
-	image, found, err := b.finished(ctx, engine, key)
+	kept, found, err := b.find(key)
 	if err == nil && !found {
-		err = fault.New(fault.Internal, "the image that was just made is not in cache folder %q", folder.Path())
+		kept, err = b.make(ctx, key)
 	}
-	return image, err
-}
-
-// finished returns the image when the cache has it, and sees to it that the
-// engine has it too.
-func (b *builder) finished(ctx context.Context, engine Engine, key cache.Key) (Image, bool, error) {
-	folder, found := b.cache.Find("images", key)
-	if !found {
-		return Image{}, false, nil
-	}
-	encoded, err := os.ReadFile(filepath.Join(folder, "image.json"))
-	if err != nil {
-		return Image{}, false, fmt.Errorf("reading what is kept of the image: %w", err)
-	}
-	var kept record
-	if err := json.Unmarshal(encoded, &kept); err != nil {
-		return Image{}, false, fmt.Errorf("reading what is kept of the image: %w", err)
-	}
-	image := Image{Tag: b.Tag, ID: kept.ID, KubernetesVersion: b.KubernetesVersion}
-	has, err := present(ctx, engine, image)
-	if err != nil || has {
-		return image, err == nil, err
-	}
-	err = b.step("loading "+image.Tag+" into Docker", func() error {
-		return load(ctx, engine, func(w io.Writer) error {
-			_, err := layer.WriteArchive(w, layer.Image{Name: image.Tag, Config: kept.Config, Layers: kept.Layers}, runtime.GOARCH)
-			return err
-		})
-	})
-	return image, err == nil, err
-}
-
-// make fills the cache's folder of an image.
-func (b *builder) make(ctx context.Context, dir string) error {
-	layers, err := b.assemble(ctx)
-	if err != nil {
-		return err
-	}
-	image := layer.Image{Name: b.Tag, Config: b.nodeConfig(), Layers: layers}
-	id, err := image.ID(runtime.GOARCH)
-	if err != nil {
-		return err
-	}
-	encoded, err := json.Marshal(record{ID: id, Layers: layers, Config: image.Config})
-	if err != nil {
-		return fmt.Errorf("encoding what is kept of the image: %w", err)
-	}
-	return os.WriteFile(filepath.Join(dir, "image.json"), encoded, 0o644)
+	return b.deliver(ctx, engine, kept, err)
 }
 
 // step does one piece of work and tells how long it takes while it lasts.
@@ -199,7 +135,7 @@ func (b *builder) binaries(ctx context.Context, module node.Module) (string, err
 		}
 		hash.Add("root", []byte(filepath.Base(root)))
 	}
-	return b.cache.Fill("binaries", hash.Key(), func(dir string) error {
+	return b.cache.Fill(kindBinaries, hash.Key(), func(dir string) error {
 		work, err := b.cache.Temporary()
 		if err != nil {
 			return err
@@ -237,7 +173,7 @@ func (b *builder) binaries(ctx context.Context, module node.Module) (string, err
 func (b *builder) root(ctx context.Context, what string, packages []string) (string, error) {
 	hash := cache.NewHash("debian 1").Add("suite", []byte(node.Suite)).Add("architecture", []byte(runtime.GOARCH)).
 		Add("packages", []byte(strings.Join(packages, ",")))
-	return b.cache.Fill("debian", hash.Key(), func(dir string) error {
+	return b.cache.Fill(kindDebian, hash.Key(), func(dir string) error {
 		return b.step("making a Debian "+what, func() error {
 			root := filepath.Join(dir, "root")
 			if err := os.Mkdir(root, 0o755); err != nil {

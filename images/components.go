@@ -35,42 +35,31 @@ type component struct {
 // programs is where component images have their programs.
 const programs = "usr/local/bin"
 
-// static makes an image of one static program and nothing else.
-func static(name, binary, installed string) (component, error) {
+// newComponent makes an image with what all of them want: a place for temporary
+// files and names of users.
+func newComponent(name string) component {
 	files := layer.New()
-	// Programs that talk TLS to others bring their certificates as mounts; what
-	// all of them want is a place for temporary files and names of users.
 	files.Folder("tmp", 0o1777)
 	files.Bytes("etc/passwd", 0o644, []byte("root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"))
 	files.Bytes("etc/group", 0o644, []byte("root:x:0:\nnobody:x:65534:\n"))
-	if err := files.File(installed, 0o755, binary); err != nil {
-		return component{}, err
-	}
 	return component{name: name, layer: files, config: v1.Config{
-		Entrypoint: []string{"/" + installed}, Env: []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin"}, WorkingDir: "/",
-	}}, nil
+		Env: []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin"}, WorkingDir: "/",
+	}}
 }
 
-// addShell puts busybox in, under the names of its programs.
-func (c component) addShell(busybox string) error {
-	if err := c.layer.File("usr/bin/busybox", 0o755, busybox); err != nil {
-		return err
-	}
-	for _, applet := range []string{
-		"cat", "chmod", "chown", "cp", "cut", "date", "df", "du", "env", "find", "grep", "head", "id", "ln", "ls", "mkdir", "mv",
-		"nslookup", "ps", "rm", "rmdir", "sed", "sh", "sleep", "stat", "sync", "tail", "tar", "test", "touch", "tr", "wc", "wget", "httpd",
-	} {
-		c.layer.Symlink("usr/bin/"+applet, "busybox")
-	}
-	return nil
+// program makes an image that runs one program.
+func program(name, binary, installed string) (component, error) {
+	made := newComponent(name)
+	made.config.Entrypoint = []string{"/" + installed}
+	return made, made.layer.File(installed, 0o755, binary)
 }
 
-// addPacketFilter puts in what programs the kernel's packet filter, with the
-// libraries that it needs.
-func (c component) addPacketFilter(root string) error {
-	contents, err := debian.Programs(root, node.PacketFilterPackages())
+// addPackages puts in the programs of Debian packages with the libraries that
+// they need, in a tree of folders like Debian's.
+func (c component) addPackages(root string, packages []string) error {
+	contents, err := debian.Programs(root, packages)
 	if err != nil {
-		return err
+		return fmt.Errorf("making image %q: %w", c.name, err)
 	}
 	for path, file := range contents.Files {
 		if err := c.layer.File(path, 0o755, file); err != nil {
@@ -80,8 +69,31 @@ func (c component) addPacketFilter(root string) error {
 	for path, target := range contents.Links {
 		c.layer.Symlink(path, target)
 	}
+	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
+		c.layer.Symlink(name, "usr/"+name)
+	}
+	return nil
+}
+
+// addShell puts busybox in, under the names of its programs.
+func (c component) addShell(root string) error {
+	for _, applet := range []string{
+		"cat", "chmod", "chown", "cp", "cut", "date", "df", "du", "env", "find", "grep", "head", "httpd", "id", "ln", "ls", "mkdir",
+		"mv", "nc", "nslookup", "ping", "ps", "rm", "rmdir", "sed", "sh", "sleep", "stat", "sync", "tail", "tar", "test", "touch",
+		"tr", "wc", "wget",
+	} {
+		c.layer.Symlink("usr/bin/"+applet, "busybox")
+	}
+	return c.addPackages(root, node.ShellPackages())
+}
+
+// addPacketFilter puts in what programs the kernel's packet filter.
+func (c component) addPacketFilter(root string) error {
 	wrapper, err := node.File("images/packet-filter/iptables")
 	if err != nil {
+		return fmt.Errorf("making image %q: %w", c.name, err)
+	}
+	if err := c.addPackages(root, node.PacketFilterPackages()); err != nil {
 		return err
 	}
 	for _, tool := range []string{"iptables", "ip6tables"} {
@@ -90,18 +102,11 @@ func (c component) addPacketFilter(root string) error {
 		}
 	}
 	c.layer.Folder("run", 0o755)
-	return nil
-}
-
-// addFolderLinks makes the top-level folders what they are in Debian: links.
-func (c component) addFolderLinks() {
-	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
-		c.layer.Symlink(name, "usr/"+name)
-	}
+	return c.addShell(root)
 }
 
 // kubernetesComponents makes the images that kubeadm asks for.
-func (b *builder) kubernetesComponents(ctx context.Context, kubernetes, root, busybox string, asked kubeadmImages) ([]component, error) {
+func (b *builder) kubernetesComponents(ctx context.Context, kubernetes, root string, asked kubeadmImages) ([]component, error) {
 	etcdModule, err := node.Etcd(moduleVersion(asked["etcd"]))
 	if err != nil {
 		return nil, fmt.Errorf("choosing etcd for %s: %w", asked["etcd"], err)
@@ -132,17 +137,13 @@ func (b *builder) kubernetesComponents(ctx context.Context, kubernetes, root, bu
 				return nil, err
 			}
 		}
-		image, err := static(asked[source.key].String(), filepath.Join(folder, source.binary), source.installed)
+		image, err := program(asked[source.key].String(), filepath.Join(folder, source.binary), source.installed)
 		if err != nil {
 			return nil, err
 		}
 		if source.key == "kube-proxy" {
-			image.addFolderLinks()
 			if err := image.addPacketFilter(root); err != nil {
-				return nil, fmt.Errorf("making the image of kube-proxy: %w", err)
-			}
-			if err := image.addShell(busybox); err != nil {
-				return nil, fmt.Errorf("making the image of kube-proxy: %w", err)
+				return nil, err
 			}
 		}
 		made = append(made, image)
@@ -155,7 +156,7 @@ type addons struct {
 	flannel, localPath, busybox component
 }
 
-func (b *builder) addons(ctx context.Context, root, busybox string) (addons, error) {
+func (b *builder) addons(ctx context.Context, root string) (addons, error) {
 	var made addons
 	module, err := node.Flannel()
 	if err != nil {
@@ -165,7 +166,7 @@ func (b *builder) addons(ctx context.Context, root, busybox string) (addons, err
 	if err != nil {
 		return addons{}, err
 	}
-	if made.flannel, err = static(flannelRepository+":"+module.Version, filepath.Join(folder, "flannel"), programs+"/flannel"); err != nil {
+	if made.flannel, err = program(flannelRepository+":"+module.Version, filepath.Join(folder, "flannel"), programs+"/flannel"); err != nil {
 		return addons{}, err
 	}
 	start, err := node.File("images/flannel/start-flannel")
@@ -173,12 +174,8 @@ func (b *builder) addons(ctx context.Context, root, busybox string) (addons, err
 		return addons{}, err
 	}
 	made.flannel.layer.Bytes(programs+"/start-flannel", 0o755, start)
-	made.flannel.addFolderLinks()
 	if err := made.flannel.addPacketFilter(root); err != nil {
-		return addons{}, fmt.Errorf("making the image of flannel: %w", err)
-	}
-	if err := made.flannel.addShell(busybox); err != nil {
-		return addons{}, fmt.Errorf("making the image of flannel: %w", err)
+		return addons{}, err
 	}
 
 	if module, err = node.LocalPathProvisioner(); err != nil {
@@ -187,17 +184,14 @@ func (b *builder) addons(ctx context.Context, root, busybox string) (addons, err
 	if folder, err = b.binaries(ctx, module); err != nil {
 		return addons{}, err
 	}
-	if made.localPath, err = static(localPathRepository+":"+module.Version,
+	if made.localPath, err = program(localPathRepository+":"+module.Version,
 		filepath.Join(folder, "local-path-provisioner"), programs+"/local-path-provisioner"); err != nil {
 		return addons{}, err
 	}
 
-	if made.busybox, err = static(busyboxRepository+":"+busyboxVersion, busybox, "usr/bin/busybox"); err != nil {
-		return addons{}, err
-	}
-	made.busybox.addFolderLinks()
-	made.busybox.config.Entrypoint, made.busybox.config.Cmd = nil, []string{"sh"}
-	return made, made.busybox.addShell(busybox)
+	made.busybox = newComponent(busyboxRepository + ":" + busyboxVersion)
+	made.busybox.config.Cmd = []string{"sh"}
+	return made, made.busybox.addShell(root)
 }
 
 // unpack preloads images into a layer, below the folder that the node's first
@@ -218,7 +212,7 @@ func (b *builder) unpack(ctx context.Context, into *layer.Layer, containerd stri
 		if err != nil {
 			return fmt.Errorf("making image %q: %w", image.name, err)
 		}
-		_, err = layer.WriteArchive(out, layer.Image{Name: image.name, Config: image.config, Layers: []layer.File{file}}, runtime.GOARCH)
+		err = layer.WriteArchive(out, layer.Image{Name: image.name, Config: image.config, Layers: []layer.File{file}}, runtime.GOARCH)
 		if closeErr := out.Close(); err == nil {
 			err = closeErr
 		}

@@ -17,11 +17,11 @@ import (
 
 // Engine is what is asked of a container engine: *client.Client has it.
 type Engine interface {
-	Ping(ctx context.Context, options client.PingOptions) (client.PingResult, error)
 	ImageInspect(ctx context.Context, image string, options ...client.ImageInspectOption) (client.ImageInspectResult, error)
 	ImageList(ctx context.Context, options client.ImageListOptions) (client.ImageListResult, error)
 	ImageLoad(ctx context.Context, archive io.Reader, options ...client.ImageLoadOption) (client.ImageLoadResult, error)
 	ImageTag(ctx context.Context, options client.ImageTagOptions) (client.ImageTagResult, error)
+	ImageRemove(ctx context.Context, image string, options client.ImageRemoveOptions) (client.ImageRemoveResult, error)
 }
 
 // List returns the node images that the engine has, one per tag, sorted by
@@ -47,24 +47,26 @@ func List(ctx context.Context, engine Engine) ([]Image, error) {
 	return found, nil
 }
 
-// reach tells whether the engine answers.
-func reach(ctx context.Context, engine Engine) error {
-	if _, err := engine.Ping(ctx, client.PingOptions{}); err != nil {
-		return fault.New(fault.Invalid, "a node image is loaded into Docker, which does not answer: %w; "+
+// tagged returns the ID of the image that the tag names now, empty when it names
+// none. Faults: Invalid when the engine does not answer.
+func tagged(ctx context.Context, engine Engine, tag string) (string, error) {
+	existing, err := engine.ImageInspect(ctx, tag)
+	switch {
+	case err == nil:
+		return existing.ID, nil
+	case errdefs.IsNotFound(err):
+		return "", nil
+	default:
+		return "", fault.New(fault.Invalid, "a node image is loaded into Docker, which does not answer: %w; "+
 			"install it (apt-get install docker.io) and start it (systemctl start docker, or dockerd where there is no systemd)", err)
 	}
-	return nil
 }
 
 // present makes the tag name the image when the engine has it, and tells whether
 // it has.
 func present(ctx context.Context, engine Engine, image Image) (bool, error) {
-	existing, err := engine.ImageInspect(ctx, image.Tag)
-	if err == nil && existing.ID == image.ID {
-		return true, nil
-	}
-	if err != nil && !errdefs.IsNotFound(err) {
-		return false, fault.New(fault.Transient, "looking for image %q: %w", image.Tag, err)
+	if current, err := tagged(ctx, engine, image.Tag); err != nil || current == image.ID {
+		return err == nil, err
 	}
 	if _, err := engine.ImageInspect(ctx, image.ID); err != nil {
 		if errdefs.IsNotFound(err) {
@@ -76,6 +78,18 @@ func present(ctx context.Context, engine Engine, image Image) (bool, error) {
 		return false, fmt.Errorf("tagging image %s as %q: %w", image.ID, image.Tag, err)
 	}
 	return true, nil
+}
+
+// discard removes a node image that has lost its last tag to a newer one, unless
+// a container still runs from it.
+func discard(ctx context.Context, engine Engine, id string) {
+	old, err := engine.ImageInspect(ctx, id)
+	if err != nil || len(old.RepoTags) > 0 || old.Config == nil || old.Config.Labels[LabelNode] != "1" {
+		return
+	}
+	// Without force: the engine refuses while a container needs it, and what
+	// stays is taken away by the user's next prune.
+	_, _ = engine.ImageRemove(ctx, id, client.ImageRemoveOptions{PruneChildren: true})
 }
 
 // load sends an archive, which write writes, to the engine.

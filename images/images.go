@@ -9,12 +9,10 @@ package images
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/loam-cloud/loam/images/internal/cache"
 	"github.com/loam-cloud/loam/images/node"
 )
 
@@ -101,23 +99,6 @@ func DefaultCacheDir() string {
 		return "/var/cache/loam"
 	}
 	return filepath.Join(dir, "loam")
-}
-
-// inputs hashes everything that the content of an image follows from, except the
-// state of the Debian mirror: packages are those of the day on which the root
-// folder was made.
-func inputs(options Options, goVersion string) (cache.Key, error) {
-	hash := cache.NewHash("node image 2").
-		Add("kubernetes", []byte(options.KubernetesVersion)).
-		Add("go", []byte(goVersion)).
-		Add("architecture", []byte(runtime.GOARCH))
-	for _, list := range [][]string{node.Packages(), node.BuildPackages(), node.PacketFilterPackages(), node.MaskedUnits()} {
-		hash.Add("list", []byte(strings.Join(list, ",")))
-	}
-	if err := hash.AddFS(node.Files()); err != nil {
-		return "", err
-	}
-	return hash.Key(), nil
 }
 
 // elapsed prints a duration for a progress line.

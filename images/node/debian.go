@@ -7,6 +7,7 @@ const Suite = "bookworm"
 // they depend on.
 func Packages() []string {
 	return []string{
+		"busybox-static",
 		"ca-certificates",
 		"conntrack",
 		"ethtool",
@@ -35,8 +36,8 @@ func PacketFilterPackages() []string {
 	return []string{"iptables", "nftables", "ipset", "conntrack", "kmod"}
 }
 
-// BusyboxPackage is where the small images take their shell from.
-const BusyboxPackage = "busybox-static"
+// ShellPackages are where the small images take their shell from.
+func ShellPackages() []string { return []string{"busybox-static"} }
 
 // MaskedUnits are systemd units that a node does not need: they cost time at
 // boot, or would change what belongs to the host.
@@ -86,5 +87,19 @@ func MaskedUnits() []string {
 		"systemd-user-sessions.service",
 		"e2scrub_all.timer",
 		"e2scrub_reap.service",
+	}
+}
+
+// EnabledUnits are those of Loam's own units that start with the node.
+func EnabledUnits() []string {
+	return []string{"containerd.service", "kubelet.service", "loam-stop-pods.service", "loam-cni.path"}
+}
+
+// Folders are made empty: nothing that is embedded lies in them, or the packed
+// root folder leaves them out.
+func Folders() []string {
+	return []string{
+		"/dev", "/proc", "/run", "/sys", "/var/lib/systemd", "/var/log",
+		"/etc/cni/net.d", "/etc/containerd/certs.d", "/etc/containerd/conf.d", "/etc/kubernetes/kubelet.conf.d", "/etc/kubernetes/manifests",
 	}
 }

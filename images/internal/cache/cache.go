@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -23,7 +25,11 @@ import (
 // Folder is a cache on disk. An entry appears under its key all at once or not
 // at all; whoever is killed leaves no more than a file in the folder tmp, which
 // the next holder of the lock removes.
-type Folder struct{ root string }
+type Folder struct {
+	root string
+	// used are the entries that Fill returned, as kind/key.
+	used map[string]bool
+}
 
 // Open makes the folder where it is missing. Faults: Denied when it cannot be
 // written.
@@ -31,7 +37,7 @@ func Open(root string) (*Folder, error) {
 	if err := os.MkdirAll(filepath.Join(root, "tmp"), 0o755); err != nil {
 		return nil, fault.New(fault.Denied, "opening cache folder %q: %w; choose another with LOAM_CACHE_DIR", root, err)
 	}
-	return &Folder{root: root}, nil
+	return &Folder{root: root, used: map[string]bool{}}, nil
 }
 
 // Path returns where the folder is.
@@ -53,7 +59,11 @@ func (f *Folder) Lock(ctx context.Context, waiting func()) (release func(), err 
 		_ = lock.Unlock()
 		return nil, err
 	}
-	return func() { _ = lock.Unlock() }, nil
+	return func() {
+		// What stays here costs room until the next build, and nothing else.
+		_ = f.clearTemporary()
+		_ = lock.Unlock()
+	}, nil
 }
 
 func (f *Folder) clearTemporary() error {
@@ -89,6 +99,7 @@ func (f *Folder) Find(kind string, key Key) (string, bool) {
 // Fill returns the path of the entry, a folder, and calls fill to make its
 // content when it is missing. The lock must be held.
 func (f *Folder) Fill(kind string, key Key, fill func(dir string) error) (string, error) {
+	f.used[filepath.Join(kind, string(key))] = true
 	path, found := f.Find(kind, key)
 	if found {
 		return path, nil
@@ -107,6 +118,53 @@ func (f *Folder) Fill(kind string, key Key, fill func(dir string) error) (string
 		return "", fmt.Errorf("keeping %s: %w", kind, err)
 	}
 	return path, nil
+}
+
+// Used lists the entries that Fill has returned so far, as kind/key, sorted.
+func (f *Folder) Used() []string { return slices.Sorted(maps.Keys(f.used)) }
+
+// Prune removes every entry of the given kinds that is not kept, named as Used
+// names them. The lock must be held.
+func (f *Folder) Prune(kinds []string, kept map[string]bool) error {
+	for _, kind := range kinds {
+		entries, err := os.ReadDir(filepath.Join(f.root, kind))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("listing %s: %w", kind, err)
+		}
+		for _, entry := range entries {
+			if kept[filepath.Join(kind, entry.Name())] {
+				continue
+			}
+			if err := f.Remove(kind, Key(entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Remove deletes an entry; one that is missing is a success. It is taken away at
+// once and then deleted, so that none is ever found half deleted. The lock must
+// be held.
+func (f *Folder) Remove(kind string, key Key) error {
+	path, found := f.Find(kind, key)
+	if !found {
+		return nil
+	}
+	dir, err := f.Temporary()
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path, filepath.Join(dir, "entry")); err != nil {
+		return fmt.Errorf("removing %s/%s: %w", kind, key, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("removing %s/%s: %w", kind, key, err)
+	}
+	return nil
 }
 
 // Key names an entry: the hash of everything that its content depends on.

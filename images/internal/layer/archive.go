@@ -82,15 +82,14 @@ type manifestEntry struct {
 }
 
 // WriteArchive writes an archive as `docker load` and `ctr images import` read
-// it, layers uncompressed, and returns the image's ID: the digest of its
-// configuration.
-func WriteArchive(w io.Writer, image Image, architecture string) (id string, err error) {
+// it, layers uncompressed.
+func WriteArchive(w io.Writer, image Image, architecture string) error {
 	config, err := image.configFile(architecture)
 	if err != nil {
-		return "", fmt.Errorf("encoding the configuration of image %q: %w", image.Name, err)
+		return fmt.Errorf("encoding the configuration of image %q: %w", image.Name, err)
 	}
 	digest := sha256.Sum256(config)
-	id = hex.EncodeToString(digest[:])
+	id := hex.EncodeToString(digest[:])
 	entry := manifestEntry{Config: id + ".json", RepoTags: []string{image.Name}}
 	out := tar.NewWriter(w)
 	written := map[string]bool{}
@@ -102,12 +101,12 @@ func WriteArchive(w io.Writer, image Image, architecture string) (id string, err
 		}
 		written[name] = true
 		if err := copyIn(out, name, layer); err != nil {
-			return "", fmt.Errorf("writing image %q: %w", image.Name, err)
+			return fmt.Errorf("writing image %q: %w", image.Name, err)
 		}
 	}
 	manifest, err := json.Marshal([]manifestEntry{entry})
 	if err != nil {
-		return "", fmt.Errorf("encoding the manifest of image %q: %w", image.Name, err)
+		return fmt.Errorf("encoding the manifest of image %q: %w", image.Name, err)
 	}
 	for _, file := range []struct {
 		name    string
@@ -115,16 +114,16 @@ func WriteArchive(w io.Writer, image Image, architecture string) (id string, err
 	}{{entry.Config, config}, {"manifest.json", manifest}} {
 		header := tar.Header{Name: file.name, Mode: 0o644, Size: int64(len(file.content)), ModTime: epoch}
 		if err := out.WriteHeader(&header); err != nil {
-			return "", fmt.Errorf("writing image %q: %w", image.Name, err)
+			return fmt.Errorf("writing image %q: %w", image.Name, err)
 		}
 		if _, err := io.Copy(out, bytes.NewReader(file.content)); err != nil {
-			return "", fmt.Errorf("writing image %q: %w", image.Name, err)
+			return fmt.Errorf("writing image %q: %w", image.Name, err)
 		}
 	}
 	if err := out.Close(); err != nil {
-		return "", fmt.Errorf("writing image %q: %w", image.Name, err)
+		return fmt.Errorf("writing image %q: %w", image.Name, err)
 	}
-	return "sha256:" + id, nil
+	return nil
 }
 
 func copyIn(out *tar.Writer, name string, layer File) error {

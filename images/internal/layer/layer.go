@@ -19,6 +19,10 @@ import (
 	"time"
 )
 
+// Format is part of the key of every layer that is kept. It is changed whenever
+// this package would write other bytes for the same files.
+const Format = "1"
+
 // epoch is the time of every entry.
 var epoch = time.Unix(0, 0).UTC()
 
