@@ -53,7 +53,7 @@ func badInput(i *installation) {
 		i.t.Errorf("a second start on the same data says %v: %s", err, out)
 	}
 	taken := i.command("up", "--data-dir", filepath.Join(i.t.TempDir(), "other"), "--listen", strings.TrimPrefix(i.address(), "https://"))
-	if out, err := taken.CombinedOutput(); err == nil || !strings.Contains(string(out), "in use") {
+	if out, err := taken.CombinedOutput(); err == nil || !strings.Contains(string(out), "is taken by another process") {
 		i.t.Errorf("a start on a port that is taken says %v: %s", err, out)
 	}
 	noDocker := i.command("image", "build")
@@ -191,7 +191,7 @@ spec:
       - name: ask
         image: loam.dev/node/busybox:v1
         imagePullPolicy: IfNotPresent
-        command: [wget, -q, -O, '-', -T, "5", 'http://page.default.svc.cluster.local/']
+        command: [sh, -c, "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 page.default.svc.cluster.local 80 | grep written"]
 `)
 	i.cluster("one", "wait", "--for=condition=complete", "job/ask", "--timeout=120s")
 	if got := i.cluster("one", "logs", "job/ask"); strings.TrimSpace(got) != strings.TrimSpace(first) {
@@ -290,18 +290,9 @@ func hibernate(i *installation) {
 
 func killDuringCreate(i *installation) {
 	i.loam("cluster", "create", "two", "--workers", "1", "--wait=false")
-	for _, step := range []string{"creating", "initialising control plane", "joining workers"} {
-		var at string
-		eventually(i.t, 3*time.Minute, func() error {
-			at = i.operation("two")
-			if strings.Contains(at, step) {
-				return nil
-			}
-			if strings.Contains(at, " Succeeded:") {
-				i.t.Fatalf("the cluster was ready before %q was seen", step)
-			}
-			return fmt.Errorf("%s, want %q", at, step)
-		})
+	// The first two are short: they are looked for without a pause.
+	for _, steps := range [][]string{{"creating", "booting"}, {"initialising control plane"}, {"joining workers", "waiting for"}} {
+		at := i.atStep("two", steps...)
 		i.kill()
 		i.t.Logf("killed at: %s", at)
 		i.loam("up", "--detach", "--listen", "127.0.0.1:0")
@@ -310,6 +301,25 @@ func killDuringCreate(i *installation) {
 	i.wantNodes("two", "two-control-plane-0", "two-worker-0")
 	i.cluster("two", "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
 	i.wantNodes("one", "one-control-plane-0", "one-worker-0")
+}
+
+// atStep returns as soon as one of the steps runs.
+func (i *installation) atStep(name string, steps ...string) string {
+	i.t.Helper()
+	at := ""
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
+		at = i.operation(name)
+		for _, s := range steps {
+			if strings.Contains(at, s) {
+				return at
+			}
+		}
+		if strings.Contains(at, " Succeeded:") {
+			i.t.Fatalf("the cluster was ready before %q was seen", steps)
+		}
+	}
+	i.t.Fatalf("%q was not seen, the last operation is %s", steps, at)
+	return at
 }
 
 func deleteBoth(i *installation) {
