@@ -32,6 +32,7 @@ func TestServerSideApply(t *testing.T) {
 	namespace := gardentest.Namespace(t)
 	for _, s := range samples() {
 		t.Run(s.resource.Version+" "+s.kind, func(t *testing.T) {
+			t.Parallel() // each waits for a second
 			ctx, c, name := context.Background(), s.client(t, namespace), "apply-"+rand.String(5)
 			apply := func(manager string, extra map[string]any) (string, error) {
 				object := s.object(namespace, name)

@@ -67,6 +67,7 @@ func TestGarbageCollection(t *testing.T) {
 }
 
 func TestNamespaceDeletion(t *testing.T) {
+	t.Parallel() // it waits for a controller that backs off
 	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
 	var objects []client.Object
 	for _, s := range samples() {

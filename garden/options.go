@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -29,6 +30,9 @@ import (
 // every token that was given out.
 const tokenIssuer = "https://garden.loam.dev"
 
+// watchGrace is how long a stop waits for watches, which it tells to end.
+const watchGrace = time.Second
+
 // serverOptions are those of Kubernetes' generic control plane for this garden.
 func (g *Garden) serverOptions() (options.CompletedOptions, error) {
 	// The lease by which API servers of one cluster find each other has nobody
@@ -46,6 +50,8 @@ func (g *Garden) serverOptions() (options.CompletedOptions, error) {
 	o := options.NewOptions()
 	o.GenericServerRunOptions.AdvertiseAddress = ip
 	o.GenericServerRunOptions.ExternalHost = ip.String()
+	// Without it, watches would be left to hold up a stop until StopTimeout.
+	o.GenericServerRunOptions.ShutdownWatchTerminationGracePeriod = watchGrace
 	o.SecureServing.Listener = g.listener
 	o.SecureServing.BindAddress = listenIP(g.listener)
 	o.SecureServing.BindPort = g.listener.Addr().(*net.TCPAddr).Port
