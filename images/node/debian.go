@@ -49,6 +49,8 @@ func MaskedUnits() []string {
 		"dev-hugepages.mount",
 		"dev-mqueue.mount",
 		"dpkg-db-backup.timer",
+		"e2scrub_all.timer",
+		"e2scrub_reap.service",
 		"fstrim.timer",
 		"getty.target",
 		"getty@tty1.service",
@@ -85,8 +87,6 @@ func MaskedUnits() []string {
 		"systemd-update-utmp-runlevel.service",
 		"systemd-update-utmp.service",
 		"systemd-user-sessions.service",
-		"e2scrub_all.timer",
-		"e2scrub_reap.service",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -82,10 +83,13 @@ func Less(a, b string) bool {
 // Kubernetes returns the module of the Kubernetes binaries. Faults: Invalid when
 // there is none for this version.
 func Kubernetes(version string) (Module, error) {
-	module, err := load("kubernetes", version)
-	if err != nil {
+	if !slices.Contains(KubernetesVersions(), version) {
 		return Module{}, fault.New(fault.Invalid, "kubernetesVersion: %q has no module files; versions that can be built: %s",
 			version, strings.Join(KubernetesVersions(), ", "))
+	}
+	module, err := load("kubernetes", version)
+	if err != nil {
+		return Module{}, err
 	}
 	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
 	minor, _, _ := strings.Cut(rest, ".")
