@@ -25,9 +25,6 @@ import (
 //go:embed modules root images pause/main.go
 var files embed.FS
 
-// Files is everything that is embedded: whoever hashes it hashes the recipe.
-func Files() fs.FS { return files }
-
 // Root is what is laid over the Debian root folder. Paths are those in the node.
 func Root() (fs.FS, error) { return fs.Sub(files, "root") }
 

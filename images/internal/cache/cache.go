@@ -194,20 +194,5 @@ func (h *Hash) Add(name string, content []byte) *Hash {
 	return h
 }
 
-// AddFS puts every file below the root into the key, with its path.
-func (h *Hash) AddFS(files fs.FS) error {
-	return fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(files, path)
-		if err != nil {
-			return fmt.Errorf("hashing %q: %w", path, err)
-		}
-		h.Add(path, content)
-		return nil
-	})
-}
-
 // Key ends the hash.
 func (h *Hash) Key() Key { return Key(hex.EncodeToString(h.state.Sum(nil))[:32]) }

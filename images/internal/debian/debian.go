@@ -42,7 +42,9 @@ func Bootstrap(ctx context.Context, dir, suite string, packages []string) error 
 	}
 	command := exec.CommandContext(ctx, "debootstrap", "--variant=minbase",
 		"--include="+strings.Join(packages, ","), suite, dir, mirror)
-	command.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+	command.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
+		// The day on which an account was made, in /etc/shadow.
+		"SOURCE_DATE_EPOCH=0")
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
 	command.SysProcAttr = &syscall.SysProcAttr{

@@ -76,22 +76,6 @@ func (l *Layer) Symlink(name, target string) {
 	l.put(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
 }
 
-// Remove takes a path, and all that is below it, out again.
-func (l *Layer) Remove(name string) {
-	name = clean(name)
-	for existing := range l.entries {
-		if existing == name || strings.HasPrefix(existing, name+"/") {
-			delete(l.entries, existing)
-		}
-	}
-}
-
-// Has tells whether the layer holds the path.
-func (l *Layer) Has(name string) bool {
-	_, found := l.entries[clean(name)]
-	return found
-}
-
 // Write writes the layer as an uncompressed tar stream. Folders that were not
 // added themselves are there with mode 0755.
 func (l *Layer) Write(w io.Writer) error {

@@ -160,16 +160,6 @@ func TestTree(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
-	l := layer.New()
-	l.Bytes("a/b", 0o644, nil)
-	l.Bytes("ab", 0o644, nil)
-	l.Remove("/a")
-	if l.Has("a/b") || !l.Has("ab") {
-		t.Error("removing a takes a/b and leaves ab")
-	}
-}
-
 // TestArchive reads an archive with the library that reads what engines write.
 func TestArchive(t *testing.T) {
 	l := layer.New()

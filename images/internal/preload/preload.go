@@ -44,7 +44,19 @@ address = %q
 // Unpack imports archives with the containerd and ctr in the folder binaries,
 // and leaves what containerd keeps on disk in dir, which has to be empty. The
 // folder work, short of path, is for sockets and the like.
-func Unpack(ctx context.Context, binaries, work, dir string, archives []Archive) (err error) {
+//
+// The same archives in the same order leave the same bytes.
+func Unpack(ctx context.Context, binaries, work, dir string, archives []Archive) error {
+	if err := unpack(ctx, binaries, work, dir, archives); err != nil {
+		return err
+	}
+	return errors.Join(
+		settle(filepath.Join(dir, "io.containerd.metadata.v1.bolt", "meta.db")),
+		settle(filepath.Join(dir, "io.containerd.snapshotter.v1.overlayfs", "metadata.db")),
+	)
+}
+
+func unpack(ctx context.Context, binaries, work, dir string, archives []Archive) (err error) {
 	socket := filepath.Join(work, "c.sock")
 	config := fmt.Sprintf(configuration, dir, filepath.Join(work, "state"), socket, filepath.Join(work, "t.sock"))
 	configPath := filepath.Join(work, "config.toml")
