@@ -114,7 +114,6 @@ func seed() *corev1beta1.Seed {
 
 // cloudProfile offers no version yet.
 func cloudProfile() *corev1beta1.CloudProfile {
-	supported := corev1beta1.ClassificationSupported
 	architecture := runtime.GOARCH
 	return &corev1beta1.CloudProfile{
 		ObjectMeta: metav1.ObjectMeta{Name: Name},
@@ -129,10 +128,18 @@ func cloudProfile() *corev1beta1.CloudProfile {
 			MachineImages: []corev1beta1.MachineImage{{
 				Name: imageName,
 				Versions: []corev1beta1.MachineImageVersion{{
-					ExpirableVersion: corev1beta1.ExpirableVersion{Version: imageVersion, Classification: &supported},
+					ExpirableVersion: supported(imageVersion),
 					Architectures:    []string{architecture},
 				}},
 			}},
 		},
+	}
+}
+
+// supported is a version that is on offer from now on.
+func supported(text string) corev1beta1.ExpirableVersion {
+	return corev1beta1.ExpirableVersion{
+		Version:   text,
+		Lifecycle: []corev1beta1.LifecycleStage{{Classification: corev1beta1.ClassificationSupported}},
 	}
 }

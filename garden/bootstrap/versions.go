@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/fault"
 )
 
 // managedVersions is the annotation that lists the versions which were put into
@@ -51,7 +53,7 @@ func normalize(versions []string) ([]string, error) {
 	for _, text := range versions {
 		one, err := version.ParseSemantic(text)
 		if err != nil {
-			return nil, fmt.Errorf("reading Kubernetes version %q: %w", text, err)
+			return nil, fault.New(fault.Invalid, "reading Kubernetes version %q: %w", text, err)
 		}
 		parsed = append(parsed, one)
 	}
@@ -89,8 +91,7 @@ func mergeVersions(profile *corev1beta1.CloudProfile, wanted []string) bool {
 		if known || slices.Contains(managed, text) {
 			continue
 		}
-		supported := corev1beta1.ClassificationSupported
-		offered = append(offered, corev1beta1.ExpirableVersion{Version: text, Classification: &supported})
+		offered = append(offered, supported(text))
 		managed = append(managed, text)
 		changed = true
 	}
