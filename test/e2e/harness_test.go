@@ -36,7 +36,7 @@ type installation struct {
 
 // install builds loam, makes sure of Docker and of the node image, and removes
 // whatever the test leaves behind.
-func install(t *testing.T) *installation {
+func install(t testing.TB) *installation {
 	t.Helper()
 	docker.Require(t)
 	i := &installation{t: t, binary: filepath.Join(t.TempDir(), "loam"), data: filepath.Join(t.TempDir(), "data")}
@@ -50,7 +50,7 @@ func install(t *testing.T) *installation {
 
 // kubectlFromImage takes the kubectl of the node image: it is of the version
 // under test and needs nothing from the host.
-func kubectlFromImage(t *testing.T) string {
+func kubectlFromImage(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubectl")
 	must(t, "../../scripts/from-image.sh", "/usr/local/bin/kubectl", path)
@@ -185,6 +185,14 @@ func (i *installation) tryKube(kubeconfig, stdin string, args ...string) (string
 // kill ends the garden's process as a power cut would.
 func (i *installation) kill() {
 	i.t.Helper()
+	if err := syscall.Kill(i.pid(), syscall.SIGKILL); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// pid is the garden's process.
+func (i *installation) pid() int {
+	i.t.Helper()
 	text, err := os.ReadFile(filepath.Join(i.data, "loam.lock"))
 	if err != nil {
 		i.t.Fatal(err)
@@ -193,9 +201,7 @@ func (i *installation) kill() {
 	if _, err := fmt.Sscan(string(text), &pid); err != nil || pid < 2 {
 		i.t.Fatalf("the lock names no process: %q", text)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		i.t.Fatal(err)
-	}
+	return pid
 }
 
 // operation returns type, state and description of a shoot's last operation.
