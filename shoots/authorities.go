@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -87,7 +89,7 @@ func (a Authorities) newKey(name string) (crypto.Signer, error) {
 // Validate reports every part that is missing.
 func (a Authorities) Validate() error {
 	var missing []string
-	for name := range authorityFiles {
+	for _, name := range slices.Sorted(maps.Keys(authorityFiles)) {
 		if len(a[name]) == 0 {
 			missing = append(missing, name)
 		}
@@ -101,8 +103,8 @@ func (a Authorities) Validate() error {
 // files places the authorities where kubeadm looks for them.
 func (a Authorities) files() []nodeconfig.File {
 	var files []nodeconfig.File
-	for name, path := range authorityFiles {
-		files = append(files, nodeconfig.File{Path: "/etc/kubernetes/pki/" + path, Content: a[name], Mode: 0o600})
+	for _, name := range slices.Sorted(maps.Keys(authorityFiles)) {
+		files = append(files, nodeconfig.File{Path: "/etc/kubernetes/pki/" + authorityFiles[name], Content: a[name], Mode: 0o600})
 	}
 	return files
 }
