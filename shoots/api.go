@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,13 +29,33 @@ var administrator = Identity{User: "loam:flow", Groups: []string{"system:masters
 // fieldOwner names the flow as the manager of what it applies to clusters.
 const fieldOwner = "loam-shoots"
 
-func connect(config *rest.Config) (client.Client, error) {
-	config.QPS, config.Burst = 200, 400
-	return client.New(config, client.Options{Scheme: clientgoscheme.Scheme})
+// Connection is a client of a cluster with full rights. Whoever asked for it
+// closes it.
+type Connection struct {
+	client.Client
+	config *rest.Config
+	close  func()
 }
 
-// Connection makes a client for a running cluster, with full rights.
-func (f *Flow) Connection(ctx context.Context, c Cluster, a Authorities) (client.Client, error) {
+// Close ends the network connections that are open and not in use.
+func (c *Connection) Close() { c.close() }
+
+func connect(config *rest.Config) (*Connection, error) {
+	plain, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(config, client.Options{Scheme: clientgoscheme.Scheme, HTTPClient: plain})
+	if err != nil {
+		return nil, err
+	}
+	// The certificate is new each time, and with it the transport: what stays
+	// open serves nobody else.
+	return &Connection{Client: c, config: config, close: func() { utilnet.CloseIdleConnectionsFor(plain.Transport) }}, nil
+}
+
+// Connection makes a client for a cluster, which need not answer yet.
+func (f *Flow) Connection(ctx context.Context, c Cluster, a Authorities) (*Connection, error) {
 	server, err := f.Endpoint(ctx, c)
 	if err != nil {
 		return nil, err
@@ -44,10 +65,15 @@ func (f *Flow) Connection(ctx context.Context, c Cluster, a Authorities) (client
 		return nil, err
 	}
 	config.Timeout = 10 * time.Second
-	if f.Connect != nil {
-		return f.Connect(config)
+	config.QPS, config.Burst = 200, 400
+	if f.Connect == nil {
+		return connect(config)
 	}
-	return connect(config)
+	made, err := f.Connect(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Connection{Client: made, config: config, close: func() {}}, nil
 }
 
 const (
@@ -60,16 +86,15 @@ const (
 // reachAPI waits until the API server answers and knows the namespaces that
 // objects are to be put into.
 func (r *run) reachAPI(ctx context.Context) error {
+	api, err := r.Connection(ctx, r.cluster, r.authorities)
+	if err != nil {
+		return err
+	}
+	r.api = api
 	return poll(ctx, r.Clock, pollInterval, startLimit, func(ctx context.Context) error {
-		// Making a client asks the server for its API, so it fails until then.
-		api, err := r.Connection(ctx, r.cluster, r.authorities)
-		if err != nil {
-			return fmt.Errorf("the API server does not answer: %w", err)
-		}
 		if err := api.Get(ctx, client.ObjectKey{Name: "kube-system"}, &corev1.Namespace{}); err != nil {
 			return fmt.Errorf("the API server is not ready: %w", err)
 		}
-		r.api = api
 		return nil
 	})
 }

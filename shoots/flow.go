@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +25,8 @@ type Flow struct {
 	Clock    clock.Clock
 	// Connect makes a client for a cluster; nil means a real one.
 	Connect func(*rest.Config) (client.Client, error)
+	// Clientset makes the client that drains nodes; nil means a real one.
+	Clientset func(*rest.Config) (kubernetes.Interface, error)
 	// Observe is told of every step that starts or ends; it may be nil.
 	Observe func(graph.Change)
 }
@@ -56,6 +59,7 @@ func (f *Flow) Reconcile(ctx context.Context, c Cluster, a Authorities) error {
 	if err != nil {
 		return err
 	}
+	defer r.end()
 	steps := []graph.Step{
 		{Name: stepControlPlaneMachine, Run: r.createControlPlane},
 		{Name: stepWorkerMachines, Run: r.createWorkers},
@@ -166,8 +170,7 @@ type run struct {
 
 	controlPlane machines.Machine
 	workers      []machines.Machine
-	api          client.Client
-	bootstrap    string
+	api          *Connection
 }
 
 func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
@@ -184,10 +187,18 @@ func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
 	if len(problems) > 0 {
 		return nil, fault.New(fault.Invalid, "cluster %q: %s", c.Name, strings.Join(problems, "; "))
 	}
-	if f.Connect == nil {
-		f = &Flow{Machines: f.Machines, Clock: f.Clock, Observe: f.Observe, Connect: connect}
+	full := *f
+	if full.Clientset == nil {
+		full.Clientset = func(config *rest.Config) (kubernetes.Interface, error) { return kubernetes.NewForConfig(config) }
 	}
-	return &run{Flow: f, cluster: c, authorities: a}, nil
+	return &run{Flow: &full, cluster: c, authorities: a}, nil
+}
+
+// end closes what the run opened.
+func (r *run) end() {
+	if r.api != nil {
+		r.api.Close()
+	}
 }
 
 func withRole(all []machines.Machine, role v1alpha1.MachineRole) []machines.Machine {

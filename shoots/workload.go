@@ -12,9 +12,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubectl/pkg/drain"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
@@ -133,6 +133,9 @@ func taintName(t corev1.Taint) string { return t.Key + ":" + string(t.Effect) }
 // before a node that is to go goes.
 const drainLimit = 5 * time.Minute
 
+// evictionDelay is the pause after an eviction that a disruption budget forbids.
+const evictionDelay = time.Second
+
 // removeSurplus drains and removes machines that the cluster no longer has.
 func (r *run) removeSurplus(ctx context.Context) error {
 	existing, err := r.Machines.List(ctx, r.cluster.ID)
@@ -167,15 +170,7 @@ func (r *run) removeSurplus(ctx context.Context) error {
 // drain moves the pods of a node elsewhere, by eviction, so that disruption
 // budgets hold.
 func (r *run) drain(ctx context.Context, name string) error {
-	server, err := r.Endpoint(ctx, r.cluster)
-	if err != nil {
-		return err
-	}
-	config, err := r.authorities.Client(server, administrator, r.Clock.Now())
-	if err != nil {
-		return err
-	}
-	set, err := kubernetes.NewForConfig(config)
+	set, err := r.Clientset(r.api.config)
 	if err != nil {
 		return err
 	}
@@ -186,17 +181,24 @@ func (r *run) drain(ctx context.Context, name string) error {
 		}
 		return classify(err)
 	}
+	limited, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
 	helper := &drain.Helper{
-		Ctx: ctx, Client: set, Force: true, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
-		Timeout: drainLimit, Out: io.Discard, ErrOut: io.Discard,
+		Ctx: limited, Client: set, Force: true, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
+		EvictErrorRetryDelay: evictionDelay, Out: io.Discard, ErrOut: io.Discard,
 	}
 	if err := drain.RunCordonOrUncordon(helper, &node, true); err != nil {
 		return fmt.Errorf("cordoning: %w", classify(err))
 	}
-	if err := drain.RunNodeDrain(helper, name); err != nil {
+	switch err := drain.RunNodeDrain(helper, name); {
+	case err == nil:
+		return nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		log.FromContext(ctx).Info("A node goes with pods on it", "node", name, "waited", drainLimit.String(), "problem", err.Error())
+		return nil
+	default:
 		return fault.Wrap(fault.Transient, err)
 	}
-	return nil
 }
 
 // awaitNodes waits until every machine is a node that is ready.

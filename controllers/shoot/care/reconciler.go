@@ -136,6 +136,7 @@ func (r *Reconciler) observe(ctx context.Context, shoot *gardencorev1beta1.Shoot
 		created := len(shoot.Status.Conditions) > 0 || !processing(shoot)
 		return observation{problem: err}, created
 	}
+	defer api.Close()
 	o := observation{}
 	for _, pool := range cluster.Pools {
 		o.expected += pool.Count
