@@ -30,6 +30,15 @@ func each[T any](ctx context.Context, items []T, do func(context.Context, T) err
 	return errors.Join(problems...)
 }
 
+// indices are those of a slice, for each to work through slices of one length.
+func indices[T any](items []T) []int {
+	all := make([]int, len(items))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
 // poll asks until there is no problem left, or an Invalid one, which does
 // not pass by waiting. When the time is up the error is the last problem.
 func poll(ctx context.Context, clock clock.Clock, every, limit time.Duration, ask func(context.Context) error) error {

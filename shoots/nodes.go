@@ -3,13 +3,14 @@ package shoots
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
@@ -29,11 +30,7 @@ func (r *run) createControlPlane(ctx context.Context) error {
 func (r *run) createWorkers(ctx context.Context) error {
 	members := r.cluster.members(v1alpha1.RoleWorker)
 	r.workers = make([]machines.Machine, len(members))
-	indices := make([]int, len(members))
-	for i := range members {
-		indices[i] = i
-	}
-	return each(ctx, indices, func(ctx context.Context, i int) error {
+	return each(ctx, indices(members), func(ctx context.Context, i int) error {
 		m, err := r.create(ctx, members[i])
 		r.workers[i] = m
 		return err
@@ -92,10 +89,16 @@ func (r *run) script(ctx context.Context, m machines.Machine, text string, args 
 		Args:   append([]string{"/bin/sh", "-ceu", text, "loam"}, args...),
 		Stdout: &stdout, Stderr: &stderr,
 	})
-	if err != nil {
-		return "", fmt.Errorf("machine %q: %w%s", m.Name, err, tail(stderr.String(), 12))
+	if err == nil {
+		return stdout.String(), nil
 	}
-	return stdout.String(), nil
+	err = fmt.Errorf("machine %q: %w%s", m.Name, err, tail(stderr.String(), 12))
+	if exit := (*machines.ExitError)(nil); errors.As(err, &exit) {
+		// What ran is the same for all machines: one that is slow, or not as
+		// expected for a moment, is why it failed.
+		return "", fault.Wrap(fault.Transient, err)
+	}
+	return "", err
 }
 
 func tail(text string, lines int) string {
@@ -106,10 +109,25 @@ func tail(text string, lines int) string {
 	return ":\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// probeScript tells whether kubeadm has done its work in the machine and, where
+// it has not, which version of cgroups there is: the second is the one that
+// lists its controllers in a file.
+const probeScript = `
+if test -e /etc/loam/bootstrapped; then
+  echo bootstrapped
+elif test -e /sys/fs/cgroup/cgroup.controllers; then
+  echo cgroup2
+else
+  echo cgroup1
+fi
+`
+
 // bootstrapScript runs kubeadm once in the life of a machine. A second run of
 // the flow, after a crash, waits here for a kubeadm that the first one left
 // behind; one that was cut short starts over on what is there, which kubeadm's
-// phases allow once its checks for an untouched machine are off.
+// phases allow once its checks for an untouched machine are off. The exception
+// is a kubelet that has its credentials: kubeadm refuses to join a node that is
+// ready, and what it would still do is wait for the kubelet.
 //
 //	$1 init or join, $2 log file, $3... further arguments
 const bootstrapScript = `
@@ -117,6 +135,11 @@ mkdir -p /run/loam /var/log/loam
 exec 9>/run/loam/bootstrap.lock
 flock 9
 test ! -e /etc/loam/bootstrapped || exit 0
+if test "$1" = join && test -s /etc/kubernetes/kubelet.conf; then
+  systemctl restart kubelet 9>&-
+  : >/etc/loam/bootstrapped
+  exit 0
+fi
 i=0
 until test -S /run/containerd/containerd.sock; do
   i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
@@ -133,8 +156,8 @@ fi
 // initialise runs kubeadm init, which starts the control plane from the
 // authorities that were put into the machine.
 func (r *run) initialise(ctx context.Context) error {
-	node, err := r.node(ctx, r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
-	if err != nil {
+	node, done, err := r.node(ctx, r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
+	if err != nil || done {
 		return err
 	}
 	token, err := bootstraputil.GenerateBootstrapToken()
@@ -152,26 +175,22 @@ func (r *run) initialise(ctx context.Context) error {
 	return err
 }
 
-// joinWorkers makes each worker a node, with a token that is minted here and
-// ends soon after.
+// joinWorkers makes each worker a node. The token that lets them in is minted
+// by the first that needs one, and ends soon after.
 func (r *run) joinWorkers(ctx context.Context) error {
-	if len(r.workers) == 0 {
-		return nil
-	}
-	token, err := r.mintToken(ctx)
-	if err != nil {
-		return err
-	}
-	pools := map[string]Pool{}
-	for _, m := range r.cluster.members(v1alpha1.RoleWorker) {
-		pools[m.name] = m.pool
-	}
-	join := nodeconfig.Join{Server: "https://" + r.insideEndpoint(), CA: r.authorities["ca.crt"], Token: token}
-	return each(ctx, r.workers, func(ctx context.Context, m machines.Machine) error {
-		node, err := r.node(ctx, m, pools[m.Name])
+	members := r.cluster.members(v1alpha1.RoleWorker)
+	token := sync.OnceValues(func() (string, error) { return r.mintToken(ctx) })
+	return each(ctx, indices(members), func(ctx context.Context, i int) error {
+		m := r.workers[i]
+		node, done, err := r.node(ctx, m, members[i].pool)
+		if err != nil || done {
+			return err
+		}
+		secret, err := token()
 		if err != nil {
 			return err
 		}
+		join := nodeconfig.Join{Server: "https://" + r.insideEndpoint(), CA: r.authorities["ca.crt"], Token: secret}
 		files, err := nodeconfig.JoinFiles(r.nodeCluster(), node, join)
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err)
@@ -207,25 +226,29 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 	}
 }
 
-func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (nodeconfig.Node, error) {
-	// The unified hierarchy is the one that lists its controllers in a file.
-	version, err := r.script(ctx, m, "test -e /sys/fs/cgroup/cgroup.controllers && echo 2 || echo 1")
+// node is what a machine is to be configured as, unless it is a node already.
+func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeconfig.Node, done bool, err error) {
+	found, err := r.script(ctx, m, probeScript)
 	if err != nil {
-		return nodeconfig.Node{}, err
+		return nodeconfig.Node{}, false, err
 	}
-	n := nodeconfig.Node{
+	found = strings.TrimSpace(found)
+	if found == "bootstrapped" {
+		return nodeconfig.Node{}, true, nil
+	}
+	n = nodeconfig.Node{
 		Name:     m.Hostname,
 		Role:     pool.Role,
 		Address:  m.Addresses[0],
 		Labels:   pool.nodeLabels(),
 		Taints:   pool.Taints,
-		CgroupV1: strings.TrimSpace(version) == "1",
+		CgroupV1: found == "cgroup1",
 		MaxPods:  pool.MaxPods,
 	}
 	if pool.Role == v1alpha1.RoleControlPlane && !pool.Schedulable {
 		n.Taints = append([]corev1.Taint{controlPlaneTaint}, n.Taints...)
 	}
-	return n, nil
+	return n, false, nil
 }
 
 // controlPlaneTaint is what kubeadm puts on control planes.
@@ -255,7 +278,7 @@ func (r *run) mintToken(ctx context.Context) (string, error) {
 			bootstrapapi.BootstrapTokenExtraGroupsKey:      "system:bootstrappers:kubeadm:default-node-token",
 		},
 	})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	if err != nil {
 		return "", fmt.Errorf("minting a bootstrap token: %w", fault.Wrap(fault.Transient, err))
 	}
 	return token, nil
