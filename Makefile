@@ -38,7 +38,7 @@ bench: prepare ## print the table of sizes and times
 .PHONY: build
 build: ## build bin/loam
 	@scripts/say "Building loam (the first time takes minutes)"
-	go build $(BUILD_FLAGS) -o $(LOAM) ./cmd/loam
+	@go build $(BUILD_FLAGS) -o $(LOAM) ./cmd/loam
 
 .PHONY: prepare
 prepare: ## install what is missing, start Docker, build loam and the node image

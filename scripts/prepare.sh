@@ -28,8 +28,7 @@ if ! docker info >/dev/null 2>&1; then
   scripts/start-docker.sh
 fi
 
-say "Building loam (the first time takes minutes)"
-make --no-print-directory build >/dev/null
+make --no-print-directory build
 
 say "Building the node image (the first time takes minutes)"
 bin/loam image build
