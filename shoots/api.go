@@ -106,9 +106,6 @@ const (
 )
 
 func (r *run) installNetwork(ctx context.Context) error {
-	if !r.cluster.DefaultNetwork {
-		return nil
-	}
 	return r.install(ctx, networkManifest)
 }
 

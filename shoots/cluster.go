@@ -10,6 +10,7 @@ package shoots
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -61,8 +62,9 @@ const APIServerPort = 6443
 
 // Labels that the flow gives its machines at the driver.
 const (
-	labelPool = "loam.dev/pool"
-	labelRole = "loam.dev/role"
+	labelPool    = "loam.dev/pool"
+	labelRole    = "loam.dev/role"
+	labelVersion = "loam.dev/kubernetes-version"
 )
 
 // member is one machine that the cluster should have.
@@ -84,13 +86,53 @@ func (c *Cluster) members(role v1alpha1.MachineRole) []member {
 	return all
 }
 
+// all are the members of both roles, the control plane first.
+func (c *Cluster) all() []member {
+	return append(c.members(v1alpha1.RoleControlPlane), c.members(v1alpha1.RoleWorker)...)
+}
+
+func (c *Cluster) member(name string) (member, bool) {
+	for _, m := range c.all() {
+		if m.name == name {
+			return m, true
+		}
+	}
+	return member{}, false
+}
+
+// surplus are those machines that the cluster should not have.
+func (c *Cluster) surplus(existing []machines.Machine) []machines.Machine {
+	return slices.DeleteFunc(slices.Clone(existing), func(m machines.Machine) bool {
+		_, wanted := c.member(m.Name)
+		return wanted
+	})
+}
+
+// contradictions says what of the cluster that exists cannot become what is
+// asked for: its control plane holds its state, and cannot go elsewhere.
+func (c *Cluster) contradictions(existing []machines.Machine) []string {
+	var problems []string
+	for _, m := range existing {
+		wanted, found := c.member(m.Name)
+		role := v1alpha1.MachineRole(m.Labels[labelRole])
+		switch v, known := m.Labels[labelVersion]; {
+		case found && role != wanted.pool.Role, !found && role == v1alpha1.RoleControlPlane:
+			problems = append(problems, fmt.Sprintf("pool %q holds machines of role %s, which cannot be changed: a control plane stays in its pool", m.Labels[labelPool], role))
+		case found && known && v != c.KubernetesVersion:
+			problems = append(problems, fmt.Sprintf("the cluster has Kubernetes %s, which cannot be changed to %s yet", v, c.KubernetesVersion))
+		}
+	}
+	slices.Sort(problems)
+	return slices.Compact(problems)
+}
+
 func (c *Cluster) spec(m member) machines.Spec {
 	s := machines.Spec{
 		Cluster:  c.ID,
 		Name:     m.name,
 		Hostname: c.Name + "-" + m.name,
 		Image:    c.Image,
-		Labels:   map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role)},
+		Labels:   map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role), labelVersion: c.KubernetesVersion},
 	}
 	if m.pool.Role == v1alpha1.RoleControlPlane {
 		s.Ports = []machines.Port{c.APIServer}

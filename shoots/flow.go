@@ -55,29 +55,54 @@ const (
 //
 // Faults: Invalid (the cluster as asked for cannot be), Exhausted, Transient.
 func (f *Flow) Reconcile(ctx context.Context, c Cluster, a Authorities) error {
-	r, err := f.begin(c, a)
+	r, err := f.begin(ctx, c, a)
 	if err != nil {
 		return err
 	}
 	defer r.end()
+	return graph.Run(ctx, f.Clock, r.steps(), f.Observe)
+}
+
+// steps are those that the cluster needs: what it has none of is not spoken of.
+func (r *run) steps() []graph.Step {
 	steps := []graph.Step{
 		{Name: stepControlPlaneMachine, Run: r.createControlPlane},
-		{Name: stepWorkerMachines, Run: r.createWorkers},
 		{Name: stepBootControlPlane, After: []string{stepControlPlaneMachine}, Run: r.bootControlPlane},
-		// Workers boot while the control plane starts, but do not compete with
-		// its creation.
-		{Name: stepBootWorkers, After: []string{stepWorkerMachines, stepBootControlPlane}, Run: r.bootWorkers},
 		{Name: stepInitialise, After: []string{stepBootControlPlane}, Run: r.initialise},
 		{Name: stepReachAPI, After: []string{stepBootControlPlane}, Run: r.reachAPI},
-		{Name: stepNetwork, After: []string{stepReachAPI}, Run: r.installNetwork},
 		{Name: stepStorage, After: []string{stepReachAPI}, Run: r.installStorage},
-		{Name: stepJoin, After: []string{stepInitialise, stepReachAPI, stepBootWorkers}, Run: r.joinWorkers},
-		{Name: stepLabel, After: []string{stepJoin}, Run: r.labelNodes},
-		{Name: stepSurplus, After: []string{stepJoin}, Run: r.removeSurplus},
-		{Name: stepNodesReady, After: []string{stepLabel, stepSurplus, stepNetwork}, Run: r.awaitNodes},
-		{Name: stepSystemReady, After: []string{stepInitialise, stepNetwork, stepStorage, stepJoin}, Run: r.awaitSystem},
 	}
-	return graph.Run(ctx, f.Clock, steps, f.Observe)
+	joined := []string{stepInitialise, stepReachAPI}
+	if len(r.cluster.members(v1alpha1.RoleWorker)) > 0 {
+		steps = append(steps,
+			graph.Step{Name: stepWorkerMachines, Run: r.createWorkers},
+			// Workers boot while the control plane starts, but do not compete with
+			// its creation.
+			graph.Step{Name: stepBootWorkers, After: []string{stepWorkerMachines, stepBootControlPlane}, Run: r.bootWorkers},
+			graph.Step{Name: stepJoin, After: []string{stepInitialise, stepReachAPI, stepBootWorkers}, Run: r.joinWorkers},
+		)
+		joined = []string{stepJoin}
+	}
+	steps = append(steps, graph.Step{Name: stepLabel, After: joined, Run: r.labelNodes})
+	settled := []string{stepLabel, stepStorage}
+	// Without a network no node gets ready before the user has brought one.
+	if r.cluster.DefaultNetwork {
+		steps = append(steps,
+			graph.Step{Name: stepNetwork, After: []string{stepReachAPI}, Run: r.installNetwork},
+			graph.Step{Name: stepNodesReady, After: []string{stepLabel, stepNetwork}, Run: r.awaitNodes},
+		)
+		settled = append(settled, stepNetwork)
+	}
+	if len(r.surplus) > 0 {
+		// Pods move to nodes that are ready, those that have just come included.
+		after := steps[len(steps)-1].Name
+		steps = append(steps, graph.Step{Name: stepSurplus, After: []string{after}, Run: r.removeSurplus})
+		settled = append(settled, stepSurplus)
+	}
+	if r.cluster.DefaultNetwork {
+		steps = append(steps, graph.Step{Name: stepSystemReady, After: settled, Run: r.awaitSystem})
+	}
+	return steps
 }
 
 // Grace periods of a stop. Nothing is lost when they run out: etcd syncs every
@@ -168,12 +193,15 @@ type run struct {
 	cluster     Cluster
 	authorities Authorities
 
+	// surplus are machines that the cluster has no longer.
+	surplus []machines.Machine
+
 	controlPlane machines.Machine
 	workers      []machines.Machine
 	api          *Connection
 }
 
-func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
+func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error) {
 	var problems []string
 	if n := len(c.members(v1alpha1.RoleControlPlane)); n != 1 {
 		problems = append(problems, fmt.Sprintf("control planes: %d machines, must be 1", n))
@@ -184,6 +212,11 @@ func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
 	if err := a.Validate(); err != nil {
 		problems = append(problems, err.Error())
 	}
+	existing, err := f.Machines.List(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, c.contradictions(existing)...)
 	if len(problems) > 0 {
 		return nil, fault.New(fault.Invalid, "cluster %q: %s", c.Name, strings.Join(problems, "; "))
 	}
@@ -191,7 +224,7 @@ func (f *Flow) begin(c Cluster, a Authorities) (*run, error) {
 	if full.Clientset == nil {
 		full.Clientset = func(config *rest.Config) (kubernetes.Interface, error) { return kubernetes.NewForConfig(config) }
 	}
-	return &run{Flow: &full, cluster: c, authorities: a}, nil
+	return &run{Flow: &full, cluster: c, authorities: a, surplus: c.surplus(existing)}, nil
 }
 
 // end closes what the run opened.

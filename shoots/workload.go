@@ -49,8 +49,7 @@ func reserved(key string) bool {
 // also those that changed after the node joined or that a kubelet may not set.
 // Labels and taints of others are kept.
 func (r *run) labelNodes(ctx context.Context) error {
-	all := append(r.cluster.members(v1alpha1.RoleControlPlane), r.cluster.members(v1alpha1.RoleWorker)...)
-	return each(ctx, all, func(ctx context.Context, m member) error {
+	return each(ctx, r.cluster.all(), func(ctx context.Context, m member) error {
 		name := r.cluster.spec(m).Hostname
 		return poll(ctx, r.Clock, pollInterval, startLimit, func(ctx context.Context) error {
 			var node corev1.Node
@@ -138,18 +137,7 @@ const evictionDelay = time.Second
 
 // removeSurplus drains and removes machines that the cluster no longer has.
 func (r *run) removeSurplus(ctx context.Context) error {
-	existing, err := r.Machines.List(ctx, r.cluster.ID)
-	if err != nil {
-		return err
-	}
-	wanted := map[string]bool{}
-	for _, role := range []v1alpha1.MachineRole{v1alpha1.RoleControlPlane, v1alpha1.RoleWorker} {
-		for _, m := range r.cluster.members(role) {
-			wanted[m.name] = true
-		}
-	}
-	surplus := slices.DeleteFunc(existing, func(m machines.Machine) bool { return wanted[m.Name] })
-	return each(ctx, surplus, func(ctx context.Context, m machines.Machine) error {
+	return each(ctx, r.surplus, func(ctx context.Context, m machines.Machine) error {
 		if m.State == machines.StateRunning {
 			if err := r.drain(ctx, m.Hostname); err != nil {
 				return fmt.Errorf("draining node %q: %w", m.Hostname, err)
@@ -203,7 +191,7 @@ func (r *run) drain(ctx context.Context, name string) error {
 
 // awaitNodes waits until every machine is a node that is ready.
 func (r *run) awaitNodes(ctx context.Context) error {
-	all := append(r.cluster.members(v1alpha1.RoleControlPlane), r.cluster.members(v1alpha1.RoleWorker)...)
+	all := r.cluster.all()
 	return poll(ctx, r.Clock, pollInterval, startLimit, func(ctx context.Context) error {
 		var nodes corev1.NodeList
 		if err := r.api.List(ctx, &nodes); err != nil {
