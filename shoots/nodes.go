@@ -241,18 +241,12 @@ func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeco
 		Role:     pool.Role,
 		Address:  m.Addresses[0],
 		Labels:   pool.nodeLabels(),
-		Taints:   pool.Taints,
+		Taints:   pool.taints(),
 		CgroupV1: found == "cgroup1",
 		MaxPods:  pool.MaxPods,
 	}
-	if pool.Role == v1alpha1.RoleControlPlane && !pool.Schedulable {
-		n.Taints = append([]corev1.Taint{controlPlaneTaint}, n.Taints...)
-	}
 	return n, false, nil
 }
-
-// controlPlaneTaint is what kubeadm puts on control planes.
-var controlPlaneTaint = corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
 
 // tokenLifetime bounds how long a bootstrap token works: longer than the
 // slowest join, not a standing secret.

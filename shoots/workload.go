@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/kubectl/pkg/drain"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,6 +39,19 @@ func (p Pool) nodeLabels() map[string]string {
 	return labels
 }
 
+// controlPlaneTaint is what kubeadm puts on control planes.
+var controlPlaneTaint = corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
+
+// taints are those of the pool and, while there are workers, the one that keeps
+// ordinary pods off a control plane.
+func (p Pool) taints() []corev1.Taint {
+	own := slices.ContainsFunc(p.Taints, func(t corev1.Taint) bool { return taintName(t) == taintName(controlPlaneTaint) })
+	if p.Role != v1alpha1.RoleControlPlane || p.Schedulable || own {
+		return p.Taints
+	}
+	return append([]corev1.Taint{controlPlaneTaint}, p.Taints...)
+}
+
 // reserved tells whether the NodeRestriction admission plug-in keeps kubelets
 // from setting the label on their own node.
 func reserved(key string) bool {
@@ -58,7 +72,7 @@ func (r *run) labelNodes(ctx context.Context) error {
 			}
 			before := node.DeepCopy()
 			m.pool.mark(&node)
-			if slices.Equal(before.Spec.Taints, node.Spec.Taints) && maps.Equal(before.Labels, node.Labels) && maps.Equal(before.Annotations, node.Annotations) {
+			if equality.Semantic.DeepEqual(before, &node) {
 				return nil
 			}
 			if err := r.api.Patch(ctx, &node, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -99,7 +113,7 @@ func (p Pool) mark(node *corev1.Node) {
 
 	wanted := map[string]corev1.Taint{}
 	var names []string
-	for _, t := range p.Taints {
+	for _, t := range p.taints() {
 		wanted[taintName(t)] = t
 		names = append(names, taintName(t))
 	}
@@ -108,7 +122,7 @@ func (p Pool) mark(node *corev1.Node) {
 		w, want := wanted[taintName(t)]
 		return want && w.Value != t.Value || !want && slices.Contains(mine, taintName(t))
 	})
-	for _, t := range p.Taints {
+	for _, t := range p.taints() {
 		if !slices.ContainsFunc(taints, func(have corev1.Taint) bool { return taintName(have) == taintName(t) }) {
 			taints = append(taints, t)
 		}
