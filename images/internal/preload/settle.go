@@ -38,13 +38,17 @@ func copySettled(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	fresh, err := bolt.Open(to, 0o600, &bolt.Options{Timeout: 10 * time.Second})
+	fresh, err := bolt.Open(to, 0o600, &bolt.Options{Timeout: 10 * time.Second, NoSync: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, fresh.Close()) }()
-	// One transaction: how it is cut into several would show in the pages.
-	return bolt.Compact(fresh, old, 0)
+	// A transaction per entry: one with several buckets gives them pages in no
+	// particular order.
+	if err := bolt.Compact(fresh, old, 1); err != nil {
+		return err
+	}
+	return fresh.Sync()
 }
 
 // stopClocks sets the times at which entries were made and changed, in a bucket and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func database(t *testing.T, now time.Time, transactions int) string {
 				if err != nil {
 					return err
 				}
-				for key, value := range map[string][]byte{"createdat": stamp, "updatedat": stamp, "target": []byte("kept " + name)} {
+				for key, value := range map[string][]byte{"createdat": stamp, "updatedat": stamp, "target": []byte("kept " + name + strings.Repeat(".", 3000))} {
 					if err := image.Put([]byte(key), value); err != nil {
 						return err
 					}

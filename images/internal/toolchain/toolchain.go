@@ -129,10 +129,10 @@ func (g Go) BuildC(ctx context.Context, module Module, root, out string) error {
 // enter shows folders of the host inside a root folder, under the same names, and
 // runs a command there. The mounts are in a namespace of their own and go with it.
 const enter = `root=$1; folder=$2; shown=$3; shift 3
-mount -t tmpfs tmpfs "$root/mnt"; mkdir "$root/mnt/tmp"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
 echo "$shown" | while read -r path; do mkdir -p "$root$path"; mount --bind "$path" "$root$path"; done
-mount --bind "$root/mnt/tmp" "$root/tmp" 2>/dev/null || true
-mkdir -p "$root/dev"; mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"
 exec chroot "$root" /bin/sh -ec 'cd "$1"; shift; exec "$@"' run "$folder" "$@"`
 
 // run runs a command that dies with this process. What it printed is in the
