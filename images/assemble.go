@@ -98,7 +98,7 @@ func (b *builder) assemble(ctx context.Context) ([]layer.File, error) {
 
 // versionedLayer holds all binaries and the preloaded images.
 func (b *builder) versionedLayer(ctx context.Context, kubernetes string, components []component) (layer.File, error) {
-	hash := cache.NewHash("versioned layer 4 " + layer.Format)
+	hash := cache.NewHash("versioned layer 5 " + layer.Format)
 	tools := []string{kubernetes}
 	for _, choose := range []func() (node.Module, error){node.Containerd, node.Runc, node.CNIPlugins} {
 		module, err := choose()

@@ -224,17 +224,11 @@ func (b *builder) unpack(ctx context.Context, into *layer.Layer, containerd stri
 		}
 		archives = append(archives, preload.Archive{Name: image.name, Path: archive})
 	}
-	// Sockets have short paths only.
-	sockets, err := os.MkdirTemp("", "loam-image-")
-	if err != nil {
-		return fmt.Errorf("making a folder for sockets: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(sockets) }()
 	unpacked := filepath.Join(work, "containerd")
 	if err := os.Mkdir(unpacked, 0o711); err != nil {
 		return err
 	}
-	if err := preload.Unpack(ctx, containerd, sockets, unpacked, archives); err != nil {
+	if err := preload.Unpack(ctx, containerd, work, unpacked, archives); err != nil {
 		return err
 	}
 	kept := map[string]bool{

@@ -36,14 +36,20 @@ root = %q
 state = %q
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [grpc]
-address = %q
+address = "` + socket + `"
 [ttrpc]
-address = %q
+address = "` + socket + `.ttrpc"
 `
+
+// socket is in the folder in which containerd and ctr run, whatever it is called: a
+// socket's path may have no more than about a hundred bytes.
+const socket = "/proc/self/cwd/" + socketName
+
+const socketName = "containerd.sock"
 
 // Unpack imports archives with the containerd and ctr in the folder binaries,
 // and leaves what containerd keeps on disk in dir, which has to be empty. The
-// folder work, short of path, is for sockets and the like.
+// folder work is for sockets and the like.
 //
 // The same archives in the same order leave the same bytes.
 func Unpack(ctx context.Context, binaries, work, dir string, archives []Archive) error {
@@ -57,13 +63,11 @@ func Unpack(ctx context.Context, binaries, work, dir string, archives []Archive)
 }
 
 func unpack(ctx context.Context, binaries, work, dir string, archives []Archive) (err error) {
-	socket := filepath.Join(work, "c.sock")
-	config := fmt.Sprintf(configuration, dir, filepath.Join(work, "state"), socket, filepath.Join(work, "t.sock"))
-	configPath := filepath.Join(work, "config.toml")
-	if err := os.WriteFile(configPath, []byte(config), 0o600); err != nil {
+	config := fmt.Sprintf(configuration, dir, filepath.Join(work, "state"))
+	if err := os.WriteFile(filepath.Join(work, "config.toml"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("configuring containerd: %w", err)
 	}
-	stop, err := serve(ctx, filepath.Join(binaries, "containerd"), configPath, socket)
+	stop, err := serve(ctx, filepath.Join(binaries, "containerd"), work)
 	if err != nil {
 		return err
 	}
@@ -71,6 +75,7 @@ func unpack(ctx context.Context, binaries, work, dir string, archives []Archive)
 	defer func() { err = errors.Join(err, stop()) }()
 	ctr := func(args ...string) error {
 		command := exec.CommandContext(ctx, filepath.Join(binaries, "ctr"), append([]string{"--address", socket, "--namespace", namespace}, args...)...)
+		command.Dir = work
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("running ctr %s: %w: %s", strings.Join(args[:2], " "), err, bytes.TrimSpace(out))
 		}
@@ -91,10 +96,12 @@ func unpack(ctx context.Context, binaries, work, dir string, archives []Archive)
 	return ctr("content", "prune", "references")
 }
 
-// serve starts containerd and waits for its socket.
-func serve(ctx context.Context, program, config, socket string) (stop func() error, err error) {
+// serve starts containerd in the folder that holds its configuration, and waits for
+// its socket.
+func serve(ctx context.Context, program, work string) (stop func() error, err error) {
 	var output bytes.Buffer
-	command := exec.CommandContext(ctx, program, "--config", config)
+	command := exec.CommandContext(ctx, program, "--config", "config.toml")
+	command.Dir = work
 	command.Stdout, command.Stderr = &output, &output
 	// Mounts made while unpacking are in a namespace of their own.
 	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
@@ -128,7 +135,7 @@ func serve(ctx context.Context, program, config, socket string) (stop func() err
 		}
 	}
 	for {
-		if _, err := os.Stat(socket); err == nil {
+		if _, err := os.Stat(filepath.Join(work, socketName)); err == nil {
 			return stop, nil
 		}
 		select {
