@@ -102,7 +102,7 @@ func (g Go) Build(ctx context.Context, module Module, out string) error {
 	command := exec.CommandContext(ctx, "go", append(module.Flags(), "-o", out+"/", module.Packages)...)
 	command.Dir = module.Folder
 	command.Env = append(os.Environ(), Environment(false)...)
-	return run(command)
+	return run("go build", command)
 }
 
 // BuildC compiles a module with C in it inside a Debian root folder that holds a
@@ -113,7 +113,7 @@ func (g Go) BuildC(ctx context.Context, module Module, root, out string) error {
 	download := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-deps", "-tags", module.Tags, module.Packages)
 	download.Dir = module.Folder
 	download.Env = append(os.Environ(), Environment(true)...)
-	if err := run(download); err != nil {
+	if err := run("go list", download); err != nil {
 		return err
 	}
 	args := append(module.Flags(), "-o", out+"/", module.Packages)
@@ -123,7 +123,7 @@ func (g Go) BuildC(ctx context.Context, module Module, root, out string) error {
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "GOROOT=" + g.root, "GOMODCACHE=" + g.modules, "GOCACHE=" + g.builds, "GOPROXY=off",
 	}, Environment(true)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	return run(command)
+	return run("go build in the Debian root folder", command)
 }
 
 // enter shows folders of the host inside a root folder, under the same names, and
@@ -135,9 +135,9 @@ mount --rbind /dev "$root/dev"
 echo "$shown" | while read -r path; do mkdir -p "$root$path"; mount --bind "$path" "$root$path"; done
 exec chroot "$root" /bin/sh -ec 'cd "$1"; shift; exec "$@"' run "$folder" "$@"`
 
-// run runs a command that dies with this process. What it printed is in the
-// error.
-func run(command *exec.Cmd) error {
+// run runs a command, known to users as what, that dies with this process. What it
+// printed is in the error.
+func run(what string, command *exec.Cmd) error {
 	var output bytes.Buffer
 	command.Stderr = &output
 	if command.SysProcAttr == nil {
@@ -148,7 +148,7 @@ func run(command *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := command.Run(); err != nil {
-		return fmt.Errorf("running %s in %s: %w\n%s", strings.Join(command.Args[:2], " "), command.Dir, err, tail(output.String(), 30))
+		return fmt.Errorf("running %s: %w\n%s", what, err, tail(output.String(), 30))
 	}
 	return nil
 }
