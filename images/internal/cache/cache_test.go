@@ -137,7 +137,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: same key", what)
 		}
 	}
-	if base().Key() != base().Key() {
+	if first, second := base().Key(), base().Key(); first != second {
 		t.Error("same input, other key")
 	}
 }
