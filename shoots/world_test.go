@@ -1,0 +1,357 @@
+package shoots_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientset "k8s.io/client-go/kubernetes/fake"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/machines"
+	driver "github.com/loam-cloud/loam/machines/fake"
+	"github.com/loam-cloud/loam/nodeconfig"
+	"github.com/loam-cloud/loam/shoots"
+	"github.com/loam-cloud/loam/shoots/graph"
+)
+
+// world is what a flow works on: a host, machines and an API server. The API
+// server answers once kubeadm init has run and while its machine does, nodes
+// appear when kubeadm has joined them, and get ready when there is a network.
+type world struct {
+	t           *testing.T
+	cluster     shoots.Cluster
+	authorities shoots.Authorities
+	machines    *driver.Driver
+	// inside is the API server as its own components reach it, api as the flow does.
+	inside, api client.WithWatch
+	// refuse is asked before each call of the API server.
+	refuse func(call string) error
+
+	mutex sync.Mutex
+	up    bool
+	// kubeadm counts its runs by machine and verb; broken makes the next run in
+	// a machine fail.
+	kubeadm map[string]int
+	broken  map[string]bool
+	// held are pods that a disruption budget keeps, evicted those that went.
+	held    map[string]bool
+	written []string
+	steps   []string
+}
+
+func newWorld(t *testing.T, workers int) *world {
+	w := &world{
+		t: t, machines: driver.New(), authorities: newAuthorities(t),
+		kubeadm: map[string]int{}, broken: map[string]bool{}, held: map[string]bool{},
+		inside: fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build(),
+		cluster: shoots.Cluster{
+			ID: "shoot--local--demo", Name: "demo", KubernetesVersion: "v1.36.3", Image: "node",
+			PodCIDR: "100.96.0.0/11", ServiceCIDR: "100.64.0.0/13", DefaultNetwork: true,
+			APIServer: machines.Port{MachinePort: shoots.APIServerPort, Protocol: machines.TCP},
+			Pools: []shoots.Pool{
+				{Name: "control-plane", Role: v1alpha1.RoleControlPlane, Count: 1},
+				{Name: "worker", Role: v1alpha1.RoleWorker},
+			},
+		},
+	}
+	w.setWorkers(workers)
+	w.machines.Script = w.run
+	w.api = interceptor.NewClient(w.inside, w.intercept())
+	return w
+}
+
+func (w *world) setWorkers(n int) {
+	w.cluster.Pools[0].Schedulable = n == 0
+	w.cluster.Pools[1].Count = n
+}
+
+func (w *world) flow() *shoots.Flow {
+	return &shoots.Flow{
+		Machines:  w.machines,
+		Clock:     clock.RealClock{},
+		Connect:   func(*rest.Config) (client.Client, error) { return w.api, nil },
+		Clientset: func(*rest.Config) (kubernetes.Interface, error) { return w.clientset(), nil },
+		Observe: func(c graph.Change) {
+			if c.State == graph.Succeeded {
+				w.steps = append(w.steps, c.Step)
+			}
+		},
+	}
+}
+
+func (w *world) reconcile(ctx context.Context) error {
+	return w.flow().Reconcile(ctx, w.cluster, w.authorities)
+}
+
+// call is one call of the API server: refused while none listens, recorded when
+// it writes.
+func (w *world) call(call string) error {
+	if w.refuse != nil {
+		if err := w.refuse(call); err != nil {
+			return err
+		}
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	m, err := w.machines.Guest(w.cluster.ID, "control-plane-0")
+	if !w.up || err != nil || m.State != machines.StateRunning {
+		return errors.New("dial tcp 127.0.0.1:20000: connect: connection refused")
+	}
+	if !strings.HasPrefix(call, "get ") && !strings.HasPrefix(call, "list ") {
+		w.written = append(w.written, call)
+	}
+	return nil
+}
+
+// named leaves out the names of Secrets, which are random.
+func named(verb string, o client.Object) string {
+	if _, secret := o.(*corev1.Secret); secret {
+		return verb + " Secret"
+	}
+	return fmt.Sprintf("%s %s %s", verb, strings.TrimPrefix(fmt.Sprintf("%T", o), "*v1."), o.GetName())
+}
+
+func (w *world) intercept() interceptor.Funcs {
+	return interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if err := w.call("get " + key.Name); err != nil {
+				return err
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if err := w.call(fmt.Sprintf("list %T", list)); err != nil {
+				return err
+			}
+			return c.List(ctx, list, options...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if err := w.call(named("create", o)); err != nil {
+				return err
+			}
+			return c.Create(ctx, o, options...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			if err := w.call(named("delete", o)); err != nil {
+				return err
+			}
+			return c.Delete(ctx, o, options...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if err := w.call(named("patch", o)); err != nil {
+				return err
+			}
+			return c.Patch(ctx, o, patch, options...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			applied := o.(interface {
+				GetKind() string
+				GetName() string
+			})
+			if err := w.call("apply " + applied.GetKind() + " " + applied.GetName()); err != nil {
+				return err
+			}
+			if err := c.Apply(ctx, o, options...); err != nil {
+				return err
+			}
+			w.settle(ctx)
+			return nil
+		},
+	}
+}
+
+// settle makes nodes ready once there is a network.
+func (w *world) settle(ctx context.Context) {
+	if w.inside.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "network"}, &corev1.ConfigMap{}) != nil {
+		return
+	}
+	var nodes corev1.NodeList
+	if err := w.inside.List(ctx, &nodes); err != nil {
+		w.t.Error(err)
+	}
+	for _, n := range nodes.Items {
+		base := n.DeepCopy()
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+		if err := w.inside.Status().Patch(ctx, &n, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// clientset is the same API server for the library that drains nodes.
+func (w *world) clientset() kubernetes.Interface {
+	set := clientset.NewClientset()
+	set.Resources = []*metav1.APIResourceList{{GroupVersion: "v1", APIResources: []metav1.APIResource{
+		{Name: "pods/eviction", Namespaced: true, Kind: "Eviction", Group: "policy", Version: "v1"},
+	}}}
+	ctx := w.t.Context()
+	set.PrependReactor("patch", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		patch := a.(clienttesting.PatchAction)
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: patch.GetName()}}
+		return true, node, w.api.Patch(ctx, node, client.RawPatch(patch.GetPatchType(), patch.GetPatch()))
+	})
+	set.PrependReactor("list", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		var all corev1.PodList
+		err := w.inside.List(ctx, &all)
+		wanted, _ := a.(clienttesting.ListAction).GetListRestrictions().Fields.RequiresExactMatch("spec.nodeName")
+		mine := &corev1.PodList{}
+		for _, p := range all.Items {
+			if p.Spec.NodeName == wanted {
+				mine.Items = append(mine.Items, p)
+			}
+		}
+		return true, mine, err
+	})
+	set.PrependReactor("get", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		pod := &corev1.Pod{}
+		err := w.inside.Get(ctx, client.ObjectKey{Namespace: a.GetNamespace(), Name: a.(clienttesting.GetAction).GetName()}, pod)
+		return true, pod, err
+	})
+	set.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		eviction := a.(clienttesting.CreateAction).GetObject().(*policyv1.Eviction)
+		if w.held[eviction.Name] {
+			return true, nil, apierrors.NewTooManyRequests("a disruption budget keeps it", 0)
+		}
+		w.mutex.Lock()
+		w.written = append(w.written, "evict Pod "+eviction.Name)
+		w.mutex.Unlock()
+		return true, nil, w.inside.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: eviction.Namespace, Name: eviction.Name}})
+	})
+	return set
+}
+
+const networkManifest = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: network, namespace: kube-system}
+data: {range: "{{ .PodSubnet }}"}
+`
+
+const storageManifest = `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: standard}
+provisioner: example.org/folders
+`
+
+// does names what a shell script of the flow does.
+func does(args []string) (what string, rest []string) {
+	if len(args) < 4 || args[0] != "/bin/sh" {
+		return "unknown", args
+	}
+	switch text := args[2]; {
+	case strings.Contains(text, `kubeadm "$verb"`):
+		return "kubeadm", args[4:]
+	case strings.Contains(text, "echo bootstrapped"):
+		return "probe", nil
+	case text == `cat "$1"`:
+		return "cat", args[4:]
+	}
+	return "unknown", args
+}
+
+// run answers what is run inside a machine.
+func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command) error {
+	what, rest := does(c.Args)
+	_, bootstrapped := guest.ReadFile(marker)
+	switch {
+	case what == "probe" && bootstrapped:
+		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
+	case what == "probe":
+		_, _ = io.WriteString(c.Stdout, "cgroup2\n")
+	case what == "cat" && strings.Contains(rest[0], "cni"):
+		_, _ = io.WriteString(c.Stdout, networkManifest)
+	case what == "cat":
+		_, _ = io.WriteString(c.Stdout, storageManifest)
+	case what == "kubeadm" && bootstrapped:
+	case what == "kubeadm":
+		if err := w.runKubeadm(ctx, guest, rest[0], c.Stderr); err != nil {
+			return err
+		}
+		guest.WriteFile(machines.File{Path: marker})
+	default:
+		w.t.Errorf("machine %q was to run %q", guest.Name, c.Args)
+	}
+	return nil
+}
+
+// marker is the file by which a machine remembers that kubeadm has run.
+const marker = "/etc/loam/bootstrapped"
+
+var tokenLine = regexp.MustCompile(`(?i)token: "?([a-z0-9]{6})\.([a-z0-9]{16})`)
+
+func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string, stderr io.Writer) error {
+	w.mutex.Lock()
+	w.kubeadm[guest.Name+" "+verb]++
+	broken := w.broken[guest.Name]
+	delete(w.broken, guest.Name)
+	w.mutex.Unlock()
+	failed := &machines.ExitError{Program: "/bin/sh", Code: 1}
+	if broken {
+		for i := range 40 {
+			fmt.Fprintf(stderr, "line %d of the log\n", i+1)
+		}
+		return failed
+	}
+	config, _ := guest.ReadFile(nodeconfig.KubeadmConfigPath)
+	token := tokenLine.FindSubmatch(config.Content)
+	if token == nil {
+		w.t.Errorf("machine %q: kubeadm %s finds no token in %q", guest.Name, verb, config.Content)
+		return failed
+	}
+	objects := []client.Object{&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: guest.Hostname}}}
+	if verb == "init" {
+		if _, found := guest.ReadFile("/etc/kubernetes/pki/ca.key"); !found {
+			w.t.Errorf("machine %q was initialised without the cluster's keys", guest.Name)
+		}
+		objects = append(objects,
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}},
+			&appsv1.Deployment{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "coredns"},
+				Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](2)}, Status: appsv1.DeploymentStatus{AvailableReplicas: 2},
+			},
+		)
+	} else {
+		var secret corev1.Secret
+		err := w.inside.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "bootstrap-token-" + string(token[1])}, &secret)
+		if err != nil || secret.StringData["token-secret"] != string(token[2]) {
+			w.t.Errorf("machine %q joins with a token that the cluster does not know: %v", guest.Name, err)
+			return failed
+		}
+	}
+	for _, o := range objects {
+		if err := w.inside.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
+			w.t.Errorf("creating %T: %v", o, err)
+		}
+	}
+	w.mutex.Lock()
+	w.up = true
+	w.mutex.Unlock()
+	w.settle(ctx)
+	return nil
+}
+
+func machineOfAnother() machines.Spec {
+	return machines.Spec{Cluster: "shoot--local--other", Name: "other", Hostname: "other", Image: "node"}
+}
