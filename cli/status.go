@@ -96,7 +96,7 @@ func inspect(ctx context.Context, dir string) (gardenStatus, error) {
 	}
 	if err := ready(ctx, dir); err != nil {
 		s.Problem = err.Error()
-		return s, nil
+		return s, nil //nolint:nilerr // the problem is part of what is told
 	}
 	config, err := restConfig(dir)
 	if err != nil {

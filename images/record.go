@@ -81,7 +81,7 @@ func (b *builder) find(key cache.Key) (record, bool, error) {
 		kept.Layers[i].Path = filepath.Join(b.cache.Path(), file.Path)
 		info, err := os.Stat(kept.Layers[i].Path)
 		if err != nil || info.Size() != file.Size {
-			return record{}, false, nil
+			return record{}, false, nil //nolint:nilerr // a layer that is gone is built again
 		}
 	}
 	return kept, true, nil

@@ -41,7 +41,7 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	if len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	config, err := render(initDocument(c, n, bootstrapToken), clusterDocument(c), kubeletDocument(), kubeProxyDocument(c, n))
+	config, err := render(initDocument(n, bootstrapToken), clusterDocument(c), kubeletDocument(), kubeProxyDocument(c, n))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func JoinFiles(c Cluster, n Node, j Join) ([]File, error) {
 	}, patches...), nil
 }
 
-func initDocument(c Cluster, n Node, token string) initConfiguration {
+func initDocument(n Node, token string) initConfiguration {
 	return initConfiguration{
 		typeMeta:         typeMeta{kubeadmGroup, "InitConfiguration"},
 		BootstrapTokens:  []bootstrapToken{{Token: token, TTL: initTokenTTL}},

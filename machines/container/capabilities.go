@@ -66,7 +66,7 @@ func (d *Driver) probe(ctx context.Context, image string) ([]string, error) {
 	if err != nil {
 		return nil, d.classify(err)
 	}
-	defer logs.Close()
+	defer func() { _ = logs.Close() }() // only read
 	var output bytes.Buffer
 	if _, err := stdcopy.StdCopy(&output, &output, logs); err != nil {
 		return nil, d.classify(err)

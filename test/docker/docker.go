@@ -86,7 +86,7 @@ func start(t testing.TB, c *client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the daemon has its own copy
 	daemon := exec.Command(path)
 	daemon.Stdout, daemon.Stderr = log, log
 	// A session of its own: it outlives this process and its signals.
@@ -130,7 +130,7 @@ func Image(t testing.TB, c *client.Client, labels map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer result.Close()
+	defer func() { _ = result.Close() }() // only read
 	if _, err := io.Copy(io.Discard, result); err != nil {
 		t.Fatal(err)
 	}

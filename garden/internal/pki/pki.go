@@ -21,6 +21,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 )
@@ -227,26 +228,7 @@ func ensureKey(path string) (*ecdsa.PrivateKey, error) {
 // replaceFile writes a file whole or not at all, so that a crash leaves the old
 // content or the new one.
 func replaceFile(path string, content []byte, mode os.FileMode) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
-	}
-	defer os.Remove(file.Name()) // nothing is left of it after the rename
-	_, err = file.Write(content)
-	for _, step := range []func() error{
-		func() error { return file.Chmod(mode) },
-		file.Sync,
-	} {
-		if err == nil {
-			err = step()
-		}
-	}
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
+	err := renameio.WriteFile(path, content, mode)
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
