@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,6 +55,8 @@ type Reconciler struct {
 	// Room tells whether the host has room for the cluster's machines that do
 	// not exist yet; nil means always. Faults: Exhausted.
 	Room func(ctx context.Context, c shoots.Cluster) error
+	// Connect makes a client for a cluster; nil means a real one.
+	Connect func(*rest.Config) (client.Client, error)
 }
 
 // Config is what the controller is told once.
@@ -72,35 +75,61 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Client.Get(ctx, request.NamespacedName, shoot); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	due := decide(shoot)
-	if due == "" {
-		return reconcile.Result{}, nil
+	if seedOf(shoot) != r.Config.SeedName {
+		return reconcile.Result{}, nil // it went elsewhere while it waited for its turn
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	run := &operationRun{Reconciler: r, shoot: shoot, kind: decide(shoot)}
+	if run.kind == "" {
+		if err := run.keepAccess(ctx); err != nil {
+			return policy.Result(err)
+		}
+		return reconcile.Result{RequeueAfter: accessInterval}, nil
+	}
+	flowContext, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go r.cancelWhenOutdated(ctx, shoot, cancel)
+	go r.cancelWhenOutdated(flowContext, shoot.DeepCopy(), cancel)
 
-	run := &operationRun{Reconciler: r, shoot: shoot, kind: due}
 	var err error
-	if due == gardencorev1beta1.LastOperationTypeDelete {
-		err = run.delete(ctx)
+	if run.kind == gardencorev1beta1.LastOperationTypeDelete {
+		err = run.delete(flowContext)
 	} else {
-		err = run.grow(ctx)
+		err = run.grow(flowContext)
 	}
-	if errors.Is(context.Cause(ctx), errOutdated) {
-		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
-	}
-	if err == nil {
+	return run.conclude(ctx, err, context.Cause(flowContext))
+}
+
+// conclude says when to look at the Shoot again, and why its operation did not
+// get to its end: the operation's own error, and what ended its context.
+func (o *operationRun) conclude(ctx context.Context, err, ended error) (reconcile.Result, error) {
+	switch {
+	case ctx.Err() != nil:
+		// This process is to end. The operation stays Processing, and the next
+		// process carries on.
 		return reconcile.Result{}, nil
+	case errors.Is(ended, errOutdated), errors.Is(err, errOutdated):
+		return reconcile.Result{RequeueAfter: soon}, nil
+	case err == nil && o.kind == gardencorev1beta1.LastOperationTypeDelete:
+		return reconcile.Result{}, nil
+	case err == nil:
+		return reconcile.Result{RequeueAfter: accessInterval}, nil
+	}
+	if unwritten := o.fail(ctx, err); unwritten != nil {
+		// Tried again, also where only the user can mend the rest: he has not
+		// been told yet.
+		return policy.Result(errors.Join(unwritten, err))
 	}
 	if p := policy.Of(err); !p.Retry {
 		log.FromContext(ctx).Info("Waiting for the user to change the shoot", "problem", err.Error())
 	}
-	return policy.Result(errors.Join(err, run.fail(ctx, err)))
+	return policy.Result(err)
 }
 
-// errOutdated ends a flow whose Shoot has changed meanwhile.
+// errOutdated ends an operation whose Shoot has changed meanwhile.
 var errOutdated = errors.New("the shoot has changed")
+
+// soon is when a Shoot is looked at again that has changed: what is known of it
+// here follows within milliseconds.
+const soon = 10 * time.Millisecond
 
 // outdatedInterval is how often a running flow looks whether it is still wanted.
 const outdatedInterval = time.Second
@@ -131,10 +160,9 @@ func (r *Reconciler) cancelWhenOutdated(ctx context.Context, began *gardencorev1
 
 // grow creates, changes, hibernates or wakes the cluster.
 func (o *operationRun) grow(ctx context.Context) error {
-	if base := o.shoot.DeepCopy(); controllerutil.AddFinalizer(o.shoot, gardencorev1beta1.GardenerName) {
-		patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-		if err := o.Client.Patch(ctx, o.shoot, patch); err != nil {
-			return fmt.Errorf("adding the finalizer: %w", fault.Wrap(fault.Transient, err))
+	if !controllerutil.ContainsFinalizer(o.shoot, gardencorev1beta1.GardenerName) {
+		if err := o.changeFinalizer(ctx, controllerutil.AddFinalizer); err != nil {
+			return fmt.Errorf("adding the finalizer: %w", err)
 		}
 	}
 	if err := o.begin(ctx); err != nil {
@@ -170,8 +198,8 @@ func (o *operationRun) grow(ctx context.Context) error {
 	return o.succeed(ctx)
 }
 
-// delete removes the cluster and lets the Shoot go. Its Secrets and Machines
-// belong to it and are collected after it.
+// delete removes the cluster and lets the Shoot go. What was written for it goes
+// before it does, so that a new Shoot of its name finds no keys of this one.
 func (o *operationRun) delete(ctx context.Context) error {
 	if !controllerutil.ContainsFinalizer(o.shoot, gardencorev1beta1.GardenerName) {
 		return nil
@@ -185,13 +213,29 @@ func (o *operationRun) delete(ctx context.Context) error {
 			return err
 		}
 	}
-	o.event(corev1.EventTypeNormal, gardencorev1beta1.EventDeleted, gardencorev1beta1.EventActionDelete, "The cluster is gone")
-	base := o.shoot.DeepCopy()
-	controllerutil.RemoveFinalizer(o.shoot, gardencorev1beta1.GardenerName)
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := client.IgnoreNotFound(o.Client.Patch(ctx, o.shoot, patch)); err != nil {
-		return fmt.Errorf("removing the finalizer: %w", fault.Wrap(fault.Transient, err))
+	if err := o.unpublish(ctx); err != nil {
+		return err
 	}
+	o.event(corev1.EventTypeNormal, gardencorev1beta1.EventDeleted, gardencorev1beta1.EventActionDelete, "The cluster is gone")
+	if err := client.IgnoreNotFound(o.changeFinalizer(ctx, controllerutil.RemoveFinalizer)); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	return nil
+}
+
+// changeFinalizer writes the whole list of finalizers, therefore only if nobody
+// else has written the Shoot meanwhile.
+func (o *operationRun) changeFinalizer(ctx context.Context, change func(client.Object, string) bool) error {
+	fresh := o.shoot.DeepCopy()
+	change(fresh, gardencorev1beta1.GardenerName)
+	err := o.Client.Patch(ctx, fresh, client.MergeFromWithOptions(o.shoot, client.MergeFromWithOptimisticLock{}))
+	switch {
+	case apierrors.IsConflict(err):
+		return errOutdated
+	case err != nil:
+		return fault.Wrap(fault.Transient, err)
+	}
+	o.learn(fresh)
 	return nil
 }
 

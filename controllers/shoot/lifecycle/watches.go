@@ -2,8 +2,10 @@ package lifecycle
 
 import (
 	"cmp"
+	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,6 +13,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Pauses before an operation that failed is tried again: the first is for a
+// hiccup to pass, the last is what a user waits at most who mended the host.
+const (
+	firstRetry = time.Second
+	lastRetry  = 2 * time.Minute
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -27,7 +37,10 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).
 		Named(Name).
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(r.mine(), changed())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5)}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5),
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
 		Complete(r)
 }
 
