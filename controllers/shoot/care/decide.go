@@ -8,6 +8,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/loam-cloud/loam/controllers/condition"
 )
@@ -22,6 +23,7 @@ type observation struct {
 	daemonSets   []appsv1.DaemonSet
 }
 
+// conditionTypes are those that are kept; the first is what the others need.
 var conditionTypes = []gardencorev1beta1.ConditionType{
 	gardencorev1beta1.ShootAPIServerAvailable,
 	gardencorev1beta1.ShootControlPlaneHealthy,
@@ -38,15 +40,21 @@ func asleep() []gardencorev1beta1.Condition {
 	return all
 }
 
+// unknown says that nothing can be checked, and why.
+func unknown(reason, message string) []gardencorev1beta1.Condition {
+	var all []gardencorev1beta1.Condition
+	for _, t := range conditionTypes {
+		all = append(all, condition.New(t, gardencorev1beta1.ConditionUnknown, reason, message))
+	}
+	return all
+}
+
 // decide turns what was seen into conditions.
 func decide(o observation) []gardencorev1beta1.Condition {
 	if o.problem != nil {
-		all := []gardencorev1beta1.Condition{
-			condition.New(gardencorev1beta1.ShootAPIServerAvailable, gardencorev1beta1.ConditionFalse, "APIServerUnreachable", "The API server does not answer: "+o.problem.Error()),
-		}
-		for _, t := range conditionTypes[1:] {
-			all = append(all, condition.New(t, gardencorev1beta1.ConditionUnknown, "APIServerUnreachable", "Not known while the API server does not answer."))
-		}
+		const reason = "APIServerUnreachable"
+		all := unknown(reason, "Not known while the API server does not answer.")
+		all[0] = condition.New(conditionTypes[0], gardencorev1beta1.ConditionFalse, reason, "The API server does not answer: "+o.problem.Error())
 		return all
 	}
 	return []gardencorev1beta1.Condition{
@@ -99,7 +107,7 @@ func unreadyNodes(nodes []corev1.Node, expected int) []string {
 func unreadyWorkload(deployments []appsv1.Deployment, sets []appsv1.DaemonSet) []string {
 	var problems []string
 	for _, d := range deployments {
-		if want := *d.Spec.Replicas; d.Status.AvailableReplicas < want {
+		if want := ptr.Deref(d.Spec.Replicas, 1); d.Status.AvailableReplicas < want {
 			problems = append(problems, fmt.Sprintf("deployment %q has %d of %d pods", d.Name, d.Status.AvailableReplicas, want))
 		}
 	}

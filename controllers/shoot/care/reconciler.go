@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +43,8 @@ type Reconciler struct {
 	Clock    clock.Clock
 	Config   Config
 	Machines machines.Driver
+	// Connect makes a client for a cluster; nil means a real one.
+	Connect func(*rest.Config) (client.Client, error)
 }
 
 // Config is what the controller is told once.
@@ -94,13 +97,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 	again := reconcile.Result{RequeueAfter: cmp.Or(r.Config.Interval, 30*time.Second)}
-	conditions := asleep()
-	if !shoot.Status.IsHibernated {
-		seen, known := r.observe(ctx, shoot)
-		if !known {
-			return again, nil
-		}
-		conditions = decide(seen)
+	conditions := r.look(ctx, shoot)
+	if ctx.Err() != nil {
+		return reconcile.Result{}, nil // what was seen is the end of this process
 	}
 	base := shoot.DeepCopy()
 	shoot.Status.Conditions = condition.Merge(shoot.Status.Conditions, r.Clock.Now(), conditions...)
@@ -116,25 +115,41 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // askLimit bounds all questions to one cluster.
 const askLimit = 10 * time.Second
 
-// observe asks the cluster. It is not known while the cluster is being made:
-// then the last operation tells how it is.
-func (r *Reconciler) observe(ctx context.Context, shoot *gardencorev1beta1.Shoot) (observation, bool) {
+// look finds the conditions that can be told now.
+func (r *Reconciler) look(ctx context.Context, shoot *gardencorev1beta1.Shoot) []gardencorev1beta1.Condition {
+	known := len(shoot.Status.Conditions) > 0
+	switch h := shoot.Spec.Hibernation; {
+	case shoot.Status.IsHibernated:
+		return asleep()
+	case h != nil && h.Enabled != nil && *h.Enabled:
+		return nil // it is falling asleep, which is not ill health
+	}
 	cluster, err := target.Cluster(shoot)
+	if err != nil && known {
+		return unknown(policy.Of(err).Reason, "Not known while the shoot asks for what cannot be.")
+	}
 	if err != nil {
-		return observation{}, false
+		return nil
 	}
 	authorities, err := target.Authorities(ctx, r.Client, shoot)
 	if err != nil {
-		return observation{}, false
+		return nil // not begun, or the garden hiccups, which says nothing of the cluster
 	}
+	seen := r.observe(ctx, cluster, authorities)
+	if seen.problem != nil && !known && processing(shoot) {
+		return nil // it is being made: the last operation tells how far it is
+	}
+	return decide(seen)
+}
+
+// observe asks the cluster.
+func (r *Reconciler) observe(ctx context.Context, cluster shoots.Cluster, authorities shoots.Authorities) observation {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	flow := shoots.Flow{Machines: r.Machines, Clock: r.Clock}
+	flow := shoots.Flow{Machines: r.Machines, Clock: r.Clock, Connect: r.Connect}
 	api, err := flow.Connection(ctx, cluster, authorities)
 	if err != nil {
-		// Before the first success an API server that does not answer is no news.
-		created := len(shoot.Status.Conditions) > 0 || !processing(shoot)
-		return observation{problem: err}, created
+		return observation{problem: err}
 	}
 	defer api.Close()
 	o := observation{}
@@ -142,7 +157,7 @@ func (r *Reconciler) observe(ctx context.Context, shoot *gardencorev1beta1.Shoot
 		o.expected += pool.Count
 	}
 	o.problem = o.ask(ctx, api)
-	return o, true
+	return o
 }
 
 func (o *observation) ask(ctx context.Context, api client.Client) error {

@@ -42,12 +42,23 @@ func TestDecide(t *testing.T) {
 		want    string
 		message string
 	}{
-		"healthy":           {healthy, "True True True True", ""},
-		"unreachable":       {with(func(o *observation) { o.problem = errors.New("no route") }), "False Unknown Unknown Unknown", "no route"},
-		"node not ready":    {with(func(o *observation) { o.nodes = []corev1.Node{node("a", corev1.ConditionUnknown)} }), "True True False True", `node "a" is not ready: because`},
-		"node missing":      {with(func(o *observation) { o.expected = 3 }), "True True False True", "1 of 3 nodes registered"},
-		"etcd down":         {with(func(o *observation) { o.controlPlane = []corev1.Pod{pod("etcd", corev1.ConditionFalse)} }), "True False True True", `pod "etcd" is not ready`},
-		"no control plane":  {with(func(o *observation) { o.controlPlane = nil }), "True False True True", "no control plane component"},
+		"healthy":              {healthy, "True True True True", ""},
+		"unreachable":          {with(func(o *observation) { o.problem = errors.New("no route") }), "False Unknown Unknown Unknown", "no route"},
+		"node not ready":       {with(func(o *observation) { o.nodes = []corev1.Node{node("a", corev1.ConditionUnknown)} }), "True True False True", `node "a" is not ready: because`},
+		"node missing":         {with(func(o *observation) { o.expected = 3 }), "True True False True", "1 of 3 nodes registered"},
+		"etcd down":            {with(func(o *observation) { o.controlPlane = []corev1.Pod{pod("etcd", corev1.ConditionFalse)} }), "True False True True", `pod "etcd" is not ready`},
+		"no control plane":     {with(func(o *observation) { o.controlPlane = nil }), "True False True True", "no control plane component"},
+		"node reports nothing": {with(func(o *observation) { o.nodes = []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "a"}}} }), "True True False True", `node "a" reports nothing`},
+		"pods missing on nodes": {with(func(o *observation) {
+			o.daemonSets = []appsv1.DaemonSet{{ObjectMeta: metav1.ObjectMeta{Name: "proxy"}, Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 2, NumberAvailable: 1}}}
+		}), "True True True False", `daemon set "proxy" has 1 of 2 pods`},
+		"replicas left to the default": {with(func(o *observation) {
+			o.deployments = []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: "one"}}}
+		}), "True True True False", `"one" has 0 of 1 pods`},
+		"all at once": {with(func(o *observation) {
+			o.nodes, o.expected, o.controlPlane = nil, 2, nil
+			o.deployments = []appsv1.Deployment{deployment(2, 0)}
+		}), "True False False False", "0 of 2 nodes registered"},
 		"names do not work": {with(func(o *observation) { o.deployments = []appsv1.Deployment{deployment(2, 1)} }), "True True True False", `"coredns" has 1 of 2 pods`},
 	} {
 		t.Run(name, func(t *testing.T) {
