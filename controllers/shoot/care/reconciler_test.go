@@ -165,7 +165,9 @@ func TestAClusterThatIsBeingMade(t *testing.T) {
 func TestSleep(t *testing.T) {
 	h := newHarness(t, succeeded)
 	h.want("awake", "True True True True")
-	h.spec(func(s *gardencorev1beta1.ShootSpec) { s.Hibernation = &gardencorev1beta1.Hibernation{Enabled: ptr.To(true)} })
+	h.spec(func(s *gardencorev1beta1.ShootSpec) {
+		s.Hibernation = &gardencorev1beta1.Hibernation{Enabled: ptr.To(true)}
+	})
 	h.unreachable = errors.New("connection refused")
 	h.want("falling asleep", "True True True True")
 	h.status(func(s *gardencorev1beta1.ShootStatus) { s.IsHibernated = true })
@@ -180,7 +182,9 @@ func TestSleep(t *testing.T) {
 func TestASpecThatCannotBe(t *testing.T) {
 	h := newHarness(t, succeeded)
 	h.want("before", "True True True True")
-	h.spec(func(s *gardencorev1beta1.ShootSpec) { s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico")} })
+	h.spec(func(s *gardencorev1beta1.ShootSpec) {
+		s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico")}
+	})
 	h.want("after", "Unknown Unknown Unknown Unknown")
 }
 

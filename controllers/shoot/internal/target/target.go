@@ -127,6 +127,9 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 		if w.Kubernetes != nil && w.Kubernetes.Kubelet != nil && w.Kubernetes.Kubelet.MaxPods != nil {
 			pool.MaxPods = *w.Kubernetes.Kubelet.MaxPods
 		}
+		if k := w.Kubernetes; k != nil && k.Version != nil && strings.TrimPrefix(*k.Version, "v") != strings.TrimPrefix(shoot.Spec.Kubernetes.Version, "v") {
+			problems = append(problems, field.NotSupported(path.Index(i).Child("kubernetes", "version"), *k.Version, []string{shoot.Spec.Kubernetes.Version}))
+		}
 		if w.Minimum < 0 {
 			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "must not be negative"))
 		}
