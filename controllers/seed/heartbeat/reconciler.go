@@ -7,7 +7,9 @@
 package heartbeat
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -41,7 +44,8 @@ type Reconciler struct {
 	Client client.Client
 	Clock  clock.Clock
 	Config Config
-	// Ready tells what keeps this host from making machines; nil when nothing does.
+	// Ready tells what keeps this host from making machines; nil when nothing
+	// does. It has half of the interval to answer.
 	Ready func(context.Context) error
 }
 
@@ -51,9 +55,11 @@ type Config struct {
 	// Identity is written to status.gardener.
 	Identity gardencorev1beta1.Gardener
 	// Interval is how often the lease is renewed; zero means 10 s. The lease
-	// lasts four times as long.
+	// lasts four times as long, in whole seconds.
 	Interval time.Duration
 }
+
+func (c Config) interval() time.Duration { return cmp.Or(c.Interval, 10*time.Second) }
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
@@ -62,9 +68,6 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	}
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}
-	}
-	if r.Config.Interval == 0 {
-		r.Config.Interval = 10 * time.Second
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named(Name).
@@ -75,30 +78,50 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Complete(r)
 }
 
-// Reconcile renews the lease and reports the seed's state.
+// Reconcile renews the lease and reports the seed's state. What fails is tried
+// again at the next beat: a growing pause would let the seed count as dead long
+// after the garden has come back.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	seed := &gardencorev1beta1.Seed{}
 	if err := r.Client.Get(ctx, request.NamespacedName, seed); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if err := r.renew(ctx, seed); err != nil {
-		return policy.Result(fault.Wrap(fault.Transient, err))
+	if err := errors.Join(r.renew(ctx, seed), r.report(ctx, seed)); err != nil && ctx.Err() == nil {
+		log.FromContext(ctx).Error(err, "A heartbeat failed")
 	}
-	var ready error
-	if r.Ready != nil {
-		ready = r.Ready(ctx)
-	}
+	return reconcile.Result{RequeueAfter: r.Config.interval()}, nil
+}
+
+func (r *Reconciler) report(ctx context.Context, seed *gardencorev1beta1.Seed) error {
+	ready := r.ready(ctx)
 	base := seed.DeepCopy()
 	seed.Status.Gardener = &r.Config.Identity
 	seed.Status.ObservedGeneration = seed.Generation
 	seed.Status.ClusterIdentity = ptr.To(string(seed.UID))
 	seed.Status.Conditions = condition.Merge(seed.Status.Conditions, r.Clock.Now(), decide(ready)...)
-	if !equality.Semantic.DeepEqual(base.Status, seed.Status) {
-		if err := r.Client.Status().Patch(ctx, seed, client.MergeFrom(base)); err != nil {
-			return policy.Result(fault.Wrap(fault.Transient, client.IgnoreNotFound(err)))
-		}
+	if equality.Semantic.DeepEqual(base.Status, seed.Status) {
+		return nil
 	}
-	return reconcile.Result{RequeueAfter: r.Config.Interval}, nil
+	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, seed, client.MergeFrom(base))); err != nil {
+		return fmt.Errorf("reporting the state of seed %q: %w", seed.Name, err)
+	}
+	return nil
+}
+
+// ready bounds the time that a host has to answer: one that hangs must not hold
+// up the next beat.
+func (r *Reconciler) ready(ctx context.Context) error {
+	if r.Ready == nil {
+		return nil
+	}
+	limit := r.Config.interval() / 2
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := r.Ready(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fault.New(fault.Transient, "no answer within %s: %w", limit, err)
+	}
+	return err
 }
 
 // decide says how the seed is, given what keeps it from making machines.
@@ -117,7 +140,7 @@ func (r *Reconciler) renew(ctx context.Context, seed *gardencorev1beta1.Seed) er
 	change := func() error {
 		lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: gardencorev1beta1.SchemeGroupVersion.String(), Kind: "Seed", Name: seed.Name, UID: seed.UID}}
 		lease.Spec.HolderIdentity = &r.Config.Identity.Name
-		lease.Spec.LeaseDurationSeconds = ptr.To(int32(4 * r.Config.Interval / time.Second))
+		lease.Spec.LeaseDurationSeconds = ptr.To(max(1, int32(4*r.Config.interval()/time.Second)))
 		lease.Spec.RenewTime = &metav1.MicroTime{Time: r.Clock.Now()}
 		return nil
 	}
