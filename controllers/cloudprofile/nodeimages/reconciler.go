@@ -1,10 +1,9 @@
 // Package nodeimages keeps the CloudProfile local in step with the node images
 // of this host: a version whose image is built while the garden runs is offered
-// soon after, one whose image went no longer. It is part of the agent; app adds
-// it.
+// soon after. It is part of the agent; app adds it.
 //
-// It must not touch versions that a user added or took out: package
-// garden/bootstrap keeps them apart. Clusters keep the version they have.
+// It must not have a rule of its own for what is offered: that of the garden's
+// start, package garden/bootstrap, is asked again and again.
 package nodeimages
 
 import (
@@ -27,10 +26,13 @@ import (
 // Name is the controller's name.
 const Name = "cloudprofile.nodeimages"
 
-// interval is how often the images are looked at.
+// interval is how often the images are looked at: they do not announce
+// themselves.
 const interval = 10 * time.Second
 
-// Reconciler keeps spec.kubernetes.versions of CloudProfile local.
+// Reconciler keeps the versions that CloudProfile local offers. It reads and
+// writes spec.kubernetes.versions of that profile, and the annotation by which
+// it knows which of them came from here.
 type Reconciler struct {
 	Client client.Client
 	// Versions lists the Kubernetes versions that have a node image: v1.36.3.
@@ -46,21 +48,23 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Named(Name).
 		For(&gardencorev1beta1.CloudProfile{}, builder.WithPredicates(
 			predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == bootstrap.Name }),
-			// Images do not announce themselves: one event starts the rounds.
-			predicate.ResourceVersionChangedPredicate{},
+			predicate.GenerationChangedPredicate{},
 		)).
 		Complete(r)
 }
 
-// Reconcile offers the versions that there are images of.
-func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+// Reconcile offers what there are images for. A profile that was deleted stays
+// so until the garden's next start.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if err := r.Client.Get(ctx, request.NamespacedName, &gardencorev1beta1.CloudProfile{}); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
 	again := reconcile.Result{RequeueAfter: interval}
 	versions, err := r.Versions(ctx)
 	if err != nil {
-		// The seed's conditions tell that there is no engine. What was offered
-		// stays: images do not go because nobody can be asked for them.
-		log.FromContext(ctx).V(1).Info("No node images are known", "problem", err.Error())
-		return again, nil //nolint:nilerr // told by controllers/seed/heartbeat
+		// The seed's conditions tell users that there is no engine to ask.
+		log.FromContext(ctx).V(1).Info("Node images are not known", "problem", err.Error())
+		return again, nil
 	}
 	if err := bootstrap.RefreshVersions(ctx, r.Client, versions); err != nil {
 		return policy.Result(fault.Wrap(fault.Transient, err))
