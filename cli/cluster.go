@@ -29,7 +29,7 @@ func newCluster(o *options) *cobra.Command {
   loam cluster kubeconfig demo
   loam cluster delete demo`,
 	}
-	cmd.PersistentFlags().StringVar(&p.name, "project", "local", "project that the cluster belongs to")
+	cmd.PersistentFlags().StringVar(&p.name, "project", defaultProject, "project that the cluster belongs to")
 	cmd.AddCommand(newClusterCreate(o, p), newClusterList(o, p), newClusterGet(o, p), newClusterDelete(o, p), newClusterKubeconfig(o, p))
 	return cmd
 }
@@ -124,7 +124,7 @@ the kubeconfig. A cluster that is gone already is a success.`,
 			if err := deleteShoot(ctx, c, p, args[0], wait, say); err != nil {
 				return err
 			}
-			return forgetKubeconfig(kubeconfig, contextName(args[0]), say)
+			return forgetKubeconfig(kubeconfig, p.contextName(args[0]), say)
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", true, "return once the cluster is gone")

@@ -104,7 +104,7 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 	if err != nil {
 		return err
 	}
-	return mergeKubeconfig(c.kubeconfig, contextName(shoot.Name), text, say)
+	return mergeKubeconfig(c.kubeconfig, p.contextName(shoot.Name), text, say)
 }
 
 // removeLimit bounds the removal of a cluster that did not come up.

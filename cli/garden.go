@@ -14,6 +14,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/scheme"
 )
 
@@ -84,11 +85,23 @@ func ready(ctx context.Context, dataDir string) error {
 	return asker.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }
 
+// defaultProject is the project that the garden makes at its first start.
+const defaultProject = bootstrap.Name
+
 // project is the flag of the commands that work in one project.
 type project struct{ name string }
 
 // namespace is the project's namespace, by Gardener's rule: garden-<project>.
 func (p *project) namespace() string { return "garden-" + p.name }
+
+// contextName is what a cluster is called in a kubeconfig.
+func (p *project) contextName(cluster string) string {
+	if p.name == defaultProject {
+		return "loam-" + cluster
+	}
+	// No name of a project or cluster has two dashes in it.
+	return "loam-" + p.name + "--" + cluster
+}
 
 func (p *project) describe(name string) string {
 	return fmt.Sprintf("cluster %q of project %q", name, p.name)

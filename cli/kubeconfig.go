@@ -22,9 +22,6 @@ import (
 	"github.com/loam-cloud/loam/fault"
 )
 
-// contextName is what a cluster is called in a kubeconfig.
-func contextName(cluster string) string { return "loam-" + cluster }
-
 func kubeconfigFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "kubeconfig", "", "kubeconfig file to change (default $KUBECONFIG, else ~/.kube/config)")
 }
@@ -35,8 +32,9 @@ func newClusterKubeconfig(o *options, p *project) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kubeconfig NAME",
 		Short: "Put access to a cluster into your kubeconfig",
-		Long: `Merge access to a cluster into your kubeconfig file, as context loam-NAME, and
-make it the current one. The file is locked meanwhile; other entries stay.`,
+		Long: `Merge access to a cluster into your kubeconfig file, as context loam-NAME, or
+loam-PROJECT--NAME outside project local, and make it the current one. The file
+is locked meanwhile; other entries stay.`,
 		Example: `  loam cluster kubeconfig demo
   loam cluster kubeconfig demo --print > demo.kubeconfig`,
 		Args:              exactlyOne("the name of a cluster"),
@@ -54,7 +52,7 @@ make it the current one. The file is locked meanwhile; other entries stay.`,
 				_, err := cmd.OutOrStdout().Write(text)
 				return err
 			}
-			return mergeKubeconfig(path, contextName(args[0]), text, printer(cmd.ErrOrStderr()))
+			return mergeKubeconfig(path, p.contextName(args[0]), text, printer(cmd.ErrOrStderr()))
 		},
 	}
 	kubeconfigFlag(cmd, &path)
@@ -100,9 +98,7 @@ func mergeKubeconfig(path, name string, text []byte, say sayer) error {
 			entry.Namespace, entry.Extensions = old.Namespace, old.Extensions
 		}
 		if previous != "" && previous != name {
-			// A string always has a JSON form.
-			raw, _ := json.Marshal(previous)
-			entry.Extensions[previousExtension] = &runtime.Unknown{Raw: raw, ContentType: runtime.ContentTypeJSON}
+			setPreviousContext(entry, previous)
 		}
 		config.Contexts[name] = entry
 		config.CurrentContext = name
@@ -131,6 +127,12 @@ func forgetKubeconfig(path, name string, say sayer) error {
 	err = changeKubeconfig(path, func(config *clientcmdapi.Config) {
 		previous := previousContext(config.Contexts[name])
 		delete(config.Contexts, name)
+		for _, other := range config.Contexts {
+			// Who would return to this one returns to where it would have.
+			if previousContext(other) == name {
+				setPreviousContext(other, previous)
+			}
+		}
 		delete(config.Clusters, name)
 		delete(config.AuthInfos, name)
 		if config.CurrentContext == name {
@@ -145,6 +147,18 @@ func forgetKubeconfig(path, name string, say sayer) error {
 	}
 	say("Context %q is gone from %s", name, path)
 	return nil
+}
+
+// setPreviousContext records the name of a context; the empty one takes the
+// record away.
+func setPreviousContext(c *clientcmdapi.Context, name string) {
+	if name == "" {
+		delete(c.Extensions, previousExtension)
+		return
+	}
+	// A string always has a JSON form.
+	raw, _ := json.Marshal(name)
+	c.Extensions[previousExtension] = &runtime.Unknown{Raw: raw, ContentType: runtime.ContentTypeJSON}
 }
 
 func previousContext(c *clientcmdapi.Context) string {
@@ -166,37 +180,43 @@ func previousContext(c *clientcmdapi.Context) string {
 func kubeconfigFile(path string) string {
 	options := clientcmd.NewDefaultPathOptions()
 	options.LoadingRules.ExplicitPath = path
-	file := options.GetDefaultFilename()
-	// A link stays a link: the file behind it is replaced.
-	if target, err := filepath.EvalSymlinks(file); err == nil {
-		return target
-	}
-	return file
+	return options.GetDefaultFilename()
 }
 
 // lockPatience bounds the wait for a lock that another program holds.
 const lockPatience = 5 * time.Second
 
-// changeKubeconfig changes one file from what it holds to what it is to hold
-// under the lock that kubectl takes too: a file <path>.lock that only one
-// program can create.
-func changeKubeconfig(path string, change func(*clientcmdapi.Config)) (err error) {
+// lockKubeconfig takes the lock that kubectl takes too, under the same name that
+// a user gave: a file <path>.lock that only one program can create.
+func lockKubeconfig(path string) (unlock func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fault.New(fault.Invalid, "kubeconfig %s: %w", path, err)
+		return nil, fault.New(fault.Invalid, "kubeconfig %s: %w", path, err)
 	}
 	lock := path + ".lock"
 	for end := time.Now().Add(lockPatience); ; time.Sleep(50 * time.Millisecond) {
-		f, problem := os.OpenFile(lock, os.O_CREATE|os.O_EXCL, 0o600)
-		if problem == nil {
-			defer func() { err = errors.Join(err, f.Close(), os.Remove(lock)) }()
-			break
+		f, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL, 0o600)
+		switch {
+		case err == nil:
+			return func() error { return errors.Join(f.Close(), os.Remove(lock)) }, nil
+		case !errors.Is(err, fs.ErrExist):
+			return nil, fault.New(fault.Invalid, "locking kubeconfig %s: %w", path, err)
+		case time.Now().After(end):
+			return nil, fault.New(fault.Invalid, "kubeconfig %s is locked: if no other program changes it, remove %s", path, lock)
 		}
-		if !errors.Is(problem, fs.ErrExist) {
-			return fault.New(fault.Invalid, "locking kubeconfig %s: %w", path, problem)
-		}
-		if time.Now().After(end) {
-			return fault.New(fault.Invalid, "kubeconfig %s is locked: if no other program changes it, remove %s", path, lock)
-		}
+	}
+}
+
+// changeKubeconfig changes one file, locked, from what it holds to what it is to
+// hold. It holds keys: whatever its mode was, only its owner reads it after.
+func changeKubeconfig(path string, change func(*clientcmdapi.Config)) (err error) {
+	unlock, err := lockKubeconfig(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	// A link stays a link: the file behind it is replaced.
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	config, err := clientcmd.LoadFromFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -210,8 +230,21 @@ func changeKubeconfig(path string, change func(*clientcmdapi.Config)) (err error
 	if err != nil {
 		return fmt.Errorf("writing kubeconfig %s: %w", path, err)
 	}
-	if err := renameio.WriteFile(path, text, 0o600); err != nil {
+	if err := replace(path, text); err != nil {
 		return fault.New(fault.Invalid, "writing kubeconfig %s: %w", path, err)
 	}
 	return nil
+}
+
+// replace writes a file that only its owner reads, at once.
+func replace(path string, text []byte) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Cleanup() }() // what was replaced is not there any more
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }
