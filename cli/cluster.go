@@ -29,6 +29,7 @@ func newCluster(o *options) *cobra.Command {
   loam cluster kubeconfig demo
   loam cluster delete demo`,
 	}
+	group(cmd)
 	cmd.PersistentFlags().StringVar(&p.name, "project", defaultProject, "project that the cluster belongs to")
 	cmd.AddCommand(newClusterCreate(o, p), newClusterList(o, p), newClusterGet(o, p), newClusterDelete(o, p), newClusterKubeconfig(o, p))
 	return cmd
@@ -62,6 +63,9 @@ func newClusterList(o *options, p *project) *cobra.Command {
 				return fmt.Errorf("listing clusters: %w", err)
 			}
 			shoots.SetGroupVersionKind(gardencorev1beta1.SchemeGroupVersion.WithKind("ShootList"))
+			for i := range shoots.Items {
+				shoots.Items[i].SetGroupVersionKind(gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot"))
+			}
 			return show(cmd.OutOrStdout(), format, &shoots, func(w io.Writer, wide bool) { printShoots(w, shoots.Items, wide) })
 		},
 	}
@@ -192,19 +196,27 @@ func deleteShoot(ctx context.Context, c client.WithWatch, p *project, name strin
 		say("%s is being deleted", p.describe(name))
 		return nil
 	}
-	began := time.Now()
+	return awaitEnd(ctx, c, p, shoot, say)
+}
+
+// awaitEnd waits until a Shoot is gone. A garden that does not answer for a
+// moment is asked again.
+func awaitEnd(ctx context.Context, c client.Client, p *project, shoot *gardencorev1beta1.Shoot, say sayer) error {
+	began, doomed := time.Now(), shoot.UID
+	seen := shoot
 	for {
-		err := c.Get(ctx, client.ObjectKeyFromObject(shoot), shoot)
-		switch {
-		case apierrors.IsNotFound(err):
-			say("%s is gone after %.1f s", p.describe(name), time.Since(began).Seconds())
+		now := &gardencorev1beta1.Shoot{}
+		err := c.Get(ctx, client.ObjectKeyFromObject(shoot), now)
+		if apierrors.IsNotFound(err) || err == nil && now.UID != doomed {
+			say("%s is gone after %.1f s", p.describe(shoot.Name), time.Since(began).Seconds())
 			return nil
-		case err != nil && ctx.Err() == nil:
-			return fmt.Errorf("waiting for the end of %s: %w", p.describe(name), err)
+		}
+		if err == nil {
+			seen = now
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Transient, "%s is still being deleted: %s", p.describe(name), lastOperation(shoot))
+			return fault.New(fault.Transient, "%s is still being deleted: %s", p.describe(shoot.Name), lastOperation(seen))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -251,6 +263,8 @@ func nodes(s *gardencorev1beta1.Shoot) int {
 func state(s *gardencorev1beta1.Shoot) string {
 	last := s.Status.LastOperation
 	switch {
+	case s.DeletionTimestamp != nil && (last == nil || last.Type != gardencorev1beta1.LastOperationTypeDelete):
+		return "Deleting"
 	case last == nil:
 		return "Pending"
 	case last.State != gardencorev1beta1.LastOperationStateSucceeded:

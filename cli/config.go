@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -58,17 +63,52 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 // parseConfig reads a configuration file strictly and names every problem.
 func parseConfig(text []byte) (upConfiguration, error) {
 	var file upConfiguration
-	converted, err := yaml.YAMLToJSONStrict(text)
+	problems, err := decodeStrict(text, &file)
 	if err != nil {
 		return file, err
 	}
-	problems, err := json.UnmarshalStrict(converted, &file)
-	problems = append(problems, err)
-	if want := v1alpha1.SchemeGroupVersion.String(); err == nil && file.APIVersion != want {
+	if want := v1alpha1.SchemeGroupVersion.String(); file.APIVersion != want {
 		problems = append(problems, field.NotSupported(field.NewPath("apiVersion"), file.APIVersion, []string{want}))
 	}
-	if err == nil && file.Kind != upConfigurationKind {
+	if file.Kind != upConfigurationKind {
 		problems = append(problems, field.NotSupported(field.NewPath("kind"), file.Kind, []string{upConfigurationKind}))
 	}
 	return file, errors.Join(problems...)
+}
+
+// decodeStrict reads the only document of a file, YAML or JSON. Problems are
+// fields that are unknown or stand twice, each with its path; the error is that
+// the text cannot be read at all.
+func decodeStrict(text []byte, into any) (problems []error, err error) {
+	if err := onlyDocument(text); err != nil {
+		return nil, err
+	}
+	converted, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, err
+	}
+	return json.UnmarshalStrict(converted, into)
+}
+
+// onlyDocument refuses a file with several documents, of which only the first
+// would be read.
+func onlyDocument(text []byte) error {
+	documents := 0
+	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		var content any
+		if err := yaml.Unmarshal(document, &content); err != nil || content != nil {
+			documents++
+		}
+	}
+	if documents > 1 {
+		return fmt.Errorf("it holds %d documents, must hold one", documents)
+	}
+	return nil
 }

@@ -13,10 +13,10 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/cli/kindfile"
@@ -73,7 +73,7 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []string) error {
 	out := cmd.ErrOrStderr()
 	say := printer(out)
-	shoot, err := c.shoot(cmd.InOrStdin(), p, args, cmd.Flags().Changed("workers"))
+	shoot, err := c.shoot(cmd.InOrStdin(), p, args, cmd.Flags().Changed)
 	if err != nil {
 		return err
 	}
@@ -125,15 +125,16 @@ func (c *createOptions) giveUp(ctx context.Context, api client.WithWatch, p *pro
 	return deleteShoot(ctx, api, p, name, true, say)
 }
 
-// shoot builds the Shoot that is asked for.
-func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, workersGiven bool) (*gardencorev1beta1.Shoot, error) {
+// shoot builds the Shoot that is asked for; given tells which flags were. What
+// a file says of the project is the project from then on.
+func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given func(flag string) bool) (*gardencorev1beta1.Shoot, error) {
 	shoot := &gardencorev1beta1.Shoot{}
 	shoot.Spec.Networking = &gardencorev1beta1.Networking{Type: ptr.To("flannel")}
 	if c.workers < 0 {
 		return nil, fault.New(fault.Invalid, "--workers: %d must not be negative", c.workers)
 	}
 	if c.file != "" {
-		if workersGiven {
+		if given("workers") {
 			return nil, fault.New(fault.Invalid, "--workers cannot be used with a file: write it into %s", c.file)
 		}
 		if err := readCluster(c.file, stdin, shoot); err != nil {
@@ -149,9 +150,10 @@ func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, worker
 	if shoot.Name == "" {
 		return nil, fault.New(fault.Invalid, "the file names no cluster: give a name")
 	}
-	if shoot.Namespace == "" {
-		shoot.Namespace = p.namespace()
+	if err := p.adopt(shoot.Namespace, given("project")); err != nil {
+		return nil, err
 	}
+	shoot.Namespace = p.namespace()
 	c.fill(&shoot.Spec)
 	return shoot, nil
 }
@@ -181,17 +183,25 @@ func readCluster(path string, stdin io.Reader, shoot *gardencorev1beta1.Shoot) e
 	if err != nil {
 		return fault.New(fault.Invalid, "reading the cluster file: %w", err)
 	}
+	if err := onlyDocument(text); err != nil {
+		return fault.New(fault.Invalid, "cluster file %s: %w", path, err)
+	}
 	if kindfile.Is(text) {
 		return kindfile.Read(text, shoot)
 	}
-	var read gardencorev1beta1.Shoot
-	if err := yaml.UnmarshalStrict(text, &read); err != nil {
+	var head metav1.TypeMeta
+	if _, err := decodeStrict(text, &head); err != nil {
 		return fault.New(fault.Invalid, "cluster file %s: %w", path, err)
 	}
 	want := gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot")
-	if got := read.GroupVersionKind(); got != want {
+	if got := head.GroupVersionKind(); got != want {
 		return fault.New(fault.Invalid, "cluster file %s: is %q, must be apiVersion %s, kind Shoot, or kind's apiVersion %s, kind %s",
 			path, got.GroupVersion().String()+", "+got.Kind, want.GroupVersion(), kindfile.APIVersion, kindfile.Kind)
+	}
+	var read gardencorev1beta1.Shoot
+	problems, err := decodeStrict(text, &read)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return fault.New(fault.Invalid, "cluster file %s: %w", path, err)
 	}
 	*shoot = read
 	return nil

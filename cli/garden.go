@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/discovery"
@@ -93,6 +94,23 @@ type project struct{ name string }
 
 // namespace is the project's namespace, by Gardener's rule: garden-<project>.
 func (p *project) namespace() string { return "garden-" + p.name }
+
+// adopt takes over the project of a file; the empty namespace says nothing. A
+// project that was given on the command line must be the same.
+func (p *project) adopt(namespace string, given bool) error {
+	if namespace == "" || namespace == p.namespace() {
+		return nil
+	}
+	name, found := strings.CutPrefix(namespace, "garden-")
+	if !found {
+		return fault.New(fault.Invalid, "metadata.namespace: %q is no project's: that of project %q is %q", namespace, p.name, p.namespace())
+	}
+	if given {
+		return fault.New(fault.Invalid, "--project: %q contradicts metadata.namespace %q of the file", p.name, namespace)
+	}
+	p.name = name
+	return nil
+}
 
 // contextName is what a cluster is called in a kubeconfig.
 func (p *project) contextName(cluster string) string {

@@ -20,6 +20,7 @@ func newImage(_ *options) *cobra.Command {
   loam image build --kubernetes-version v1.35.4
   loam image list`,
 	}
+	group(cmd)
 	cmd.AddCommand(newImageBuild(), newImageList())
 	return cmd
 }

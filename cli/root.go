@@ -63,6 +63,15 @@ func (o *options) data() (string, error) {
 	return filepath.Abs(dir)
 }
 
+// group makes a command that only holds others refuse a name that is none of
+// them; cobra alone would show help and succeed.
+func group(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		return fault.Wrap(fault.Invalid, cobra.NoArgs(cmd, args))
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
 // exactlyOne makes a missing or surplus argument an error that says what is
 // meant, rather than cobra's count.
 func exactlyOne(what string) cobra.PositionalArgs {

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/scheme"
+)
+
+const shootFile = `apiVersion: core.gardener.cloud/v1beta1
+kind: Shoot
+metadata: {name: filed}
+spec:
+  kubernetes: {version: v1.35.4}
+  provider:
+    workers: [{name: w, minimum: 3, maximum: 3, machine: {type: local}}]
+`
+
+const kindFile = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nname: kindly\nnodes: [{role: control-plane}, {role: worker}]\n"
+
+func TestShoot(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		write(t, path, text, 0o600)
+		return path
+	}
+	shoots, kinds := file("shoot.yaml", shootFile), file("kind.yaml", kindFile)
+	elsewhere := file("elsewhere.yaml", strings.Replace(shootFile, "name: filed", "name: filed, namespace: garden-dev", 1))
+	nowhere := file("nowhere.yaml", strings.Replace(shootFile, "name: filed", "name: filed, namespace: default", 1))
+	for name, tc := range map[string]struct {
+		options createOptions
+		args    []string
+		stdin   string
+		given   []string
+		// want is the Shoot in a line, or a part of the error after "error: ".
+		want string
+	}{
+		"a name":                  {args: []string{"demo"}, want: "garden-local/demo -"},
+		"workers and version":     {options: createOptions{workers: 2, version: "v1.36.3"}, args: []string{"demo"}, want: "garden-local/demo 1.36.3 worker"},
+		"fewer than none":         {options: createOptions{workers: -1}, args: []string{"demo"}, want: "error: --workers: -1 must not be negative"},
+		"a file":                  {options: createOptions{file: shoots}, want: "garden-local/filed 1.35.4 w"},
+		"a file, another name":    {options: createOptions{file: shoots, version: "1.36.3"}, args: []string{"other"}, want: "garden-local/other 1.36.3 w"},
+		"a file of kind":          {options: createOptions{file: kinds}, want: "garden-local/kindly - control-plane worker"},
+		"standard input":          {options: createOptions{file: "-"}, stdin: shootFile, want: "garden-local/filed 1.35.4 w"},
+		"standard input of kind":  {options: createOptions{file: "-"}, stdin: kindFile, want: "garden-local/kindly - control-plane worker"},
+		"another project":         {options: createOptions{file: elsewhere}, want: "garden-dev/filed 1.35.4 w"},
+		"another project, twice":  {options: createOptions{file: elsewhere}, given: []string{"project"}, want: "error: contradicts metadata.namespace"},
+		"no project":              {options: createOptions{file: nowhere}, want: `error: metadata.namespace: "default"`},
+		"a file and workers":      {options: createOptions{file: shoots, workers: 1}, given: []string{"workers"}, want: "error: --workers cannot be used with a file"},
+		"no such file":            {options: createOptions{file: shoots + ".none"}, want: "error: no such file"},
+		"no name":                 {options: createOptions{file: "-"}, stdin: "apiVersion: core.gardener.cloud/v1beta1\nkind: Shoot\n", want: "error: names no cluster"},
+		"another kind":            {options: createOptions{file: "-"}, stdin: "apiVersion: v1\nkind: Pod\n", want: `error: is "v1, Pod", must be apiVersion core.gardener.cloud/v1beta1, kind Shoot, or kind's apiVersion kind.x-k8s.io/v1alpha4, kind Cluster`},
+		"an unknown field":        {options: createOptions{file: "-"}, stdin: shootFile + "  workers: 3\n", want: `error: unknown field "spec.workers"`},
+		"an unknown field, kind":  {options: createOptions{file: "-"}, stdin: kindFile + "workers: 3\n", want: `error: unknown field "workers"`},
+		"several clusters":        {options: createOptions{file: "-"}, stdin: shootFile + "---\n" + shootFile, want: "error: it holds 2 documents"},
+		"several kinds' clusters": {options: createOptions{file: "-"}, stdin: kindFile + "---\n" + kindFile, want: "error: it holds 2 documents"},
+		"nothing":                 {options: createOptions{file: "-"}, want: `error: is ", ", must be`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &project{name: "local"}
+			shoot, err := tc.options.shoot(strings.NewReader(tc.stdin), p, tc.args, func(flag string) bool { return slices.Contains(tc.given, flag) })
+			if want, bad := strings.CutPrefix(tc.want, "error: "); bad {
+				if err == nil || !strings.Contains(err.Error(), want) || fault.KindOf(err) != fault.Invalid {
+					t.Errorf("got %v, want an Invalid that says %q", err, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			version := shoot.Spec.Kubernetes.Version
+			if version == "" {
+				version = "-"
+			}
+			got := shoot.Namespace + "/" + shoot.Name + " " + version
+			for _, w := range shoot.Spec.Provider.Workers {
+				got += " " + w.Name
+			}
+			if got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			if p.namespace() != shoot.Namespace {
+				t.Errorf("the cluster is in %q, and looked for in %q", shoot.Namespace, p.namespace())
+			}
+			if s := shoot.Spec; s.CloudProfile.Name != "local" || s.Provider.Type != "local" || s.Region != "local" || *s.SeedName != "local" {
+				t.Errorf("the spec is %+v", s)
+			}
+		})
+	}
+}
+
+func TestWhatAFileSaysStays(t *testing.T) {
+	text := strings.Replace(shootFile, "spec:\n", "spec:\n  region: there\n  seedName: far\n  cloudProfile: {kind: CloudProfile, name: mine}\n  networking: {type: none}\n", 1)
+	c := createOptions{file: "-"}
+	shoot, err := c.shoot(strings.NewReader(text), &project{name: "local"}, nil, func(string) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := shoot.Spec; s.Region != "there" || *s.SeedName != "far" || s.CloudProfile.Name != "mine" || *s.Networking.Type != "none" {
+		t.Errorf("the spec is %+v", s)
+	}
+}
+
+func TestChooseVersion(t *testing.T) {
+	profile := func(versions ...string) client.Client {
+		p := &gardencorev1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{Name: "local"}}
+		for _, v := range versions {
+			p.Spec.Kubernetes.Versions = append(p.Spec.Kubernetes.Versions, gardencorev1beta1.ExpirableVersion{Version: v})
+		}
+		return clientfake.NewClientBuilder().WithScheme(scheme.Client()).WithObjects(p).Build()
+	}
+	for name, tc := range map[string]struct {
+		asked string
+		api   client.Client
+		want  string
+	}{
+		"the newest, not the last of the alphabet": {"", profile("1.9.11", "1.36.3", "1.36.10", "1.35.4"), "1.36.10"},
+		"a release before its candidates":          {"", profile("1.37.0-rc.1", "1.37.0", "1.37.0-alpha.1"), "1.37.0"},
+		"not one that nobody can read":             {"", profile("latest", "1.36.3", "newest"), "1.36.3"},
+		"the one asked for":                        {"1.1.1", profile("1.36.3"), "1.1.1"},
+		"none":                                     {"", profile(), "error: loam image build"},
+		"no profile":                               {"", clientfake.NewClientBuilder().WithScheme(scheme.Client()).Build(), `error: cloud profile "local"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shoot := &gardencorev1beta1.Shoot{}
+			shoot.Spec.Kubernetes.Version = tc.asked
+			err := (&createOptions{}).chooseVersion(t.Context(), tc.api, shoot)
+			if want, bad := strings.CutPrefix(tc.want, "error: "); bad {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q", err, want)
+				}
+				return
+			}
+			if err != nil || shoot.Spec.Kubernetes.Version != tc.want {
+				t.Errorf("got %q, %v, want %q", shoot.Spec.Kubernetes.Version, err, tc.want)
+			}
+		})
+	}
+}
