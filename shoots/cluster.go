@@ -39,6 +39,9 @@ type Cluster struct {
 	// APIServer says where the host publishes the API server; its port inside
 	// the machine is APIServerPort.
 	APIServer machines.Port
+	// Established says that the cluster was whole once. Its control plane holds
+	// all that the cluster knows, so one that is lost is not made anew.
+	Established bool
 	// Pools holds exactly one pool of role ControlPlane.
 	Pools []Pool
 }

@@ -89,6 +89,14 @@ func (w *world) do(words []string) string {
 	case "network":
 		w.cluster.DefaultNetwork = rest[0] != "none"
 		return ""
+	case "established":
+		w.cluster.Established = true
+		return ""
+	case "lose":
+		if err := w.machines.Delete(ctx, w.cluster.ID, rest[0]); err != nil {
+			w.t.Fatal(err)
+		}
+		return ""
 	case "break":
 		w.broken[rest[0]] = true
 		return ""

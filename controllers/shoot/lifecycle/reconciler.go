@@ -105,7 +105,7 @@ func (o *operationRun) conclude(ctx context.Context, err, ended error) (reconcil
 	case ctx.Err() != nil:
 		// This process is to end. The operation stays Processing, and the next
 		// process carries on.
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, nil //nolint:nilerr // the error is that end
 	case errors.Is(ended, errOutdated), errors.Is(err, errOutdated):
 		return reconcile.Result{RequeueAfter: soon}, nil
 	case err == nil && o.kind == gardencorev1beta1.LastOperationTypeDelete:
@@ -172,6 +172,7 @@ func (o *operationRun) grow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cluster.Established = o.kind == gardencorev1beta1.LastOperationTypeReconcile
 	if cluster.Image, err = o.Image(ctx, cluster.KubernetesVersion); err != nil {
 		return err
 	}
