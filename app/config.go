@@ -35,6 +35,9 @@ type Config struct {
 	DockerHost string
 	// Manifests are files to be applied once the garden is ready.
 	Manifests []string
+	// Ready is called once, when the garden is ready and has its manifests; it
+	// may be nil.
+	Ready func()
 }
 
 // Validate reports every problem as one Invalid fault.

@@ -63,6 +63,9 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	if err := applyAll(ctx, g.RESTConfig(), c.Manifests, logger); err != nil {
 		return stop(g, err)
 	}
+	if c.Ready != nil {
+		c.Ready()
+	}
 	select {
 	case <-ctx.Done():
 		logger.Info("Stopping")

@@ -214,6 +214,21 @@ func readFile(path string, stdin io.Reader) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// seedProblem says what keeps this host from making machines; empty when nothing
+// is known to.
+func seedProblem(ctx context.Context, api client.Client) string {
+	var seed gardencorev1beta1.Seed
+	if err := api.Get(ctx, client.ObjectKey{Name: app.SeedName}, &seed); err != nil {
+		return "" // only used to help with a message
+	}
+	for _, c := range seed.Status.Conditions {
+		if c.Type == gardencorev1beta1.SeedSystemComponentsHealthy && c.Status != gardencorev1beta1.ConditionTrue {
+			return c.Message
+		}
+	}
+	return ""
+}
+
 // chooseVersion takes the newest version that the cloud profile offers where
 // none is asked for.
 func (c *createOptions) chooseVersion(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) error {
@@ -226,6 +241,9 @@ func (c *createOptions) chooseVersion(ctx context.Context, api client.Client, sh
 	}
 	offered := profile.Spec.Kubernetes.Versions
 	if len(offered) == 0 {
+		if problem := seedProblem(ctx, api); problem != "" {
+			return fault.New(fault.Invalid, "no Kubernetes version is known: %s", problem)
+		}
 		return fault.New(fault.Invalid, "this host has no node image: build one with \"loam image build\"")
 	}
 	newest := slices.MaxFunc(offered, func(a, b gardencorev1beta1.ExpirableVersion) int {

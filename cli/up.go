@@ -57,6 +57,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 				fmt.Fprintf(cmd.OutOrStdout(), "The garden is ready. Use it with:\n\n  export KUBECONFIG=%s\n  kubectl get shoots -A\n", kubeconfigPath(c.DataDir))
 				return nil
 			}
+			c.Ready = tellReady()
 			return app.Up(cmd.Context(), c, cmd.ErrOrStderr())
 		},
 	}
@@ -105,29 +106,60 @@ func detach(ctx context.Context, dataDir string, flags []string) error {
 	if err != nil {
 		return fmt.Errorf("reading %q: %w", path, err)
 	}
-	child := exec.Command(self, append([]string{"up", "--data-dir", dataDir}, flags...)...)
-	child.Stdout, child.Stderr = logFile, logFile
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := child.Start(); err != nil {
+	read, write, err := os.Pipe()
+	if err != nil {
 		return fmt.Errorf("starting the garden: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	defer func() { _ = read.Close() }() // only read
+	child := exec.Command(self, append([]string{"up", "--data-dir", dataDir}, flags...)...)
+	child.Stdout, child.Stderr = logFile, logFile
+	child.ExtraFiles = []*os.File{write} // becomes readyDescriptor
+	child.Env = append(os.Environ(), readyVariable+"=1")
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = child.Start()
+	// Only the child's copy is left, so that its end ends the reading.
+	if err := errors.Join(err, write.Close()); err != nil {
+		return fmt.Errorf("starting the garden: %w", err)
+	}
+	ready := make(chan bool, 1)
+	go func() {
+		n, _ := read.Read(make([]byte, 1)) // an end without a word is the answer no
+		ready <- n == 1
+	}()
 	ctx, cancel := context.WithTimeout(ctx, detachLimit)
 	defer cancel()
-	for {
-		select {
-		case <-ended:
-			return fault.New(fault.Invalid, "the garden did not start: %s", lastError(path, began))
-		case <-ctx.Done():
-			stopErr := child.Process.Signal(syscall.SIGTERM)
-			return errors.Join(fault.New(fault.Transient, "the garden was not ready after %s; its log is %s", detachLimit, path), stopErr)
-		case <-time.After(50 * time.Millisecond):
-		}
-		// Another garden may hold the folder: the child's own is meant.
-		if pid, _, err := garden.ReadLock(dataDir); err == nil && pid == child.Process.Pid && ready(ctx, dataDir) == nil {
+	select {
+	case yes := <-ready:
+		if yes {
 			return nil
 		}
+		// The process has closed all it had: it has ended, or is about to.
+		_ = child.Wait() // what it said tells more than its exit code
+		return fault.New(fault.Invalid, "the garden did not start: %s", lastError(path, began))
+	case <-ctx.Done():
+		return errors.Join(fault.New(fault.Transient, "the garden was not ready after %s; its log is %s", detachLimit, path), child.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+// The garden in the background says that it is ready by a byte in the first file
+// that a process can be given beside the standard ones; the variable says that
+// there is one.
+const (
+	readyVariable   = "LOAM_READY_PIPE"
+	readyDescriptor = 3
+)
+
+// tellReady returns what tells the process that waits for this one; nil when
+// none does.
+func tellReady() func() {
+	if os.Getenv(readyVariable) == "" {
+		return nil
+	}
+	return func() {
+		pipe := os.NewFile(readyDescriptor, "ready")
+		// Nobody is left to tell when the reader has gone.
+		_, _ = pipe.Write([]byte{1})
+		_ = pipe.Close()
 	}
 }
 
