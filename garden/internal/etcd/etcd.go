@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 )
 
@@ -76,7 +77,10 @@ func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
 		member.Close()
 		return nil, fmt.Errorf("waiting for etcd on %q: %w", dir, ctx.Err())
 	}
-	server := &Server{level: level, etcd: member, rpc: v3rpc.Server(member.Server, nil, nil), pipe: bufconn.Listen(pipeBytes)}
+	// The API server's clients ask for a sign of life far more often than gRPC
+	// lets them by default, which would end their connections again and again.
+	pings := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: embed.DefaultGRPCKeepAliveMinTime, PermitWithoutStream: true})
+	server := &Server{level: level, etcd: member, rpc: v3rpc.Server(member.Server, nil, nil, pings), pipe: bufconn.Listen(pipeBytes)}
 	// Serve returns once Stop has closed the pipe, and only then.
 	go func() { _ = server.rpc.Serve(server.pipe) }()
 	return server, nil
