@@ -115,6 +115,10 @@ func (c *Cluster) surplus(existing []machines.Machine) []machines.Machine {
 // asked for: its control plane holds its state, and cannot go elsewhere.
 func (c *Cluster) contradictions(existing []machines.Machine) []string {
 	var problems []string
+	if len(withRole(existing, v1alpha1.RoleControlPlane)) == 0 && c.Established {
+		problems = append(problems, "the machine of its control plane is gone, and a new one would begin with an empty cluster: "+
+			"its disks are left as they are; once nothing in them is needed, delete the cluster and create it again")
+	}
 	for _, m := range existing {
 		wanted, found := c.member(m.Name)
 		role := v1alpha1.MachineRole(m.Labels[labelRole])

@@ -39,9 +39,12 @@ func indices[T any](items []T) []int {
 	return all
 }
 
+// pollInterval is the pause between two questions.
+const pollInterval = 200 * time.Millisecond
+
 // poll asks until there is no problem left, or an Invalid one, which does
 // not pass by waiting. When the time is up the error is the last problem.
-func poll(ctx context.Context, clock clock.Clock, every, limit time.Duration, ask func(context.Context) error) error {
+func poll(ctx context.Context, clock clock.Clock, limit time.Duration, ask func(context.Context) error) error {
 	end := clock.After(limit)
 	for {
 		problem := ask(ctx)
@@ -53,7 +56,7 @@ func poll(ctx context.Context, clock clock.Clock, every, limit time.Duration, as
 			return context.Cause(ctx)
 		case <-end:
 			return fault.New(fault.Transient, "after %s still: %w", limit, problem)
-		case <-clock.After(every):
+		case <-clock.After(pollInterval):
 		}
 	}
 }

@@ -22,18 +22,7 @@ import (
 )
 
 func (r *run) createControlPlane(ctx context.Context) error {
-	member := r.cluster.members(v1alpha1.RoleControlPlane)[0]
-	if r.cluster.Established {
-		_, err := r.Machines.Get(ctx, r.cluster.ID, member.name)
-		if errors.Is(err, fault.Missing) {
-			return fault.New(fault.Invalid, "the control plane's machine %q is gone, and a new one would begin with an empty cluster: "+
-				"its disks are left as they are; once nothing in them is needed, delete the cluster and create it again", member.name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	m, err := r.create(ctx, member)
+	m, err := r.create(ctx, r.cluster.members(v1alpha1.RoleControlPlane)[0])
 	r.controlPlane = m
 	return err
 }

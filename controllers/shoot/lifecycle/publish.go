@@ -123,6 +123,19 @@ func (o *operationRun) kubeconfigSecret() *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: o.owned(o.shoot.Name + ".kubeconfig")}
 }
 
+// established tells whether the cluster was whole once and has had a control
+// plane, which one that began asleep has not: only then is there a kubeconfig.
+func (o *operationRun) established(ctx context.Context) (bool, error) {
+	if o.kind != gardencorev1beta1.LastOperationTypeReconcile {
+		return false, nil
+	}
+	secret := o.kubeconfigSecret()
+	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+		return false, fault.Wrap(fault.Transient, client.IgnoreNotFound(err))
+	}
+	return true, nil
+}
+
 // keepAccess makes the kubeconfig of a cluster to which nothing else is to be
 // done anew in time.
 func (o *operationRun) keepAccess(ctx context.Context) error {

@@ -172,7 +172,9 @@ func (o *operationRun) grow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cluster.Established = o.kind == gardencorev1beta1.LastOperationTypeReconcile
+	if cluster.Established, err = o.established(ctx); err != nil {
+		return err
+	}
 	if cluster.Image, err = o.Image(ctx, cluster.KubernetesVersion); err != nil {
 		return err
 	}

@@ -487,3 +487,35 @@ func TestKubeconfigIsRenewedInTime(t *testing.T) {
 		t.Error("a new kubeconfig is no operation on the shoot")
 	}
 }
+
+func TestAClusterThatBeginsAsleep(t *testing.T) {
+	h := newHarness(t)
+	shoot := h.settle(h.create(1, func(s *gardencorev1beta1.Shoot) {
+		s.Spec.Hibernation = &gardencorev1beta1.Hibernation{Enabled: ptr.To(true)}
+	}))
+	h.wantOperation(shoot, "Create Succeeded 100")
+	h.wantMachines()
+	h.change(shoot, func(s *gardencorev1beta1.Shoot) { s.Spec.Hibernation.Enabled = ptr.To(false) })
+	h.wantOperation(h.settle(shoot), "Reconcile Succeeded 100")
+	h.wantMachines("control-plane-0 Running", "worker-0 Running")
+}
+
+// TestALostControlPlane must not become an empty cluster, however often it is
+// tried.
+func TestALostControlPlane(t *testing.T) {
+	h := newHarness(t)
+	shoot := h.settle(h.create(1, nil))
+	if err := h.machines.Delete(t.Context(), shoot.Status.TechnicalID, "control-plane-0"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int32(2) {
+		h.change(shoot, func(s *gardencorev1beta1.Shoot) { setWorkers(s, n+2) })
+		failed := h.settle(shoot)
+		if last := failed.Status.LastOperation; last.State != gardencorev1beta1.LastOperationStateFailed || !strings.Contains(last.Description, "control plane is gone") {
+			t.Errorf("the last operation is %+v", last)
+		}
+	}
+	if _, err := h.machines.Get(t.Context(), shoot.Status.TechnicalID, "control-plane-0"); !errors.Is(err, fault.Missing) {
+		t.Errorf("the control plane was made anew: %v", err)
+	}
+}

@@ -3,7 +3,6 @@ package target_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -198,7 +197,7 @@ func TestAuthorities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := target.Authorities(t.Context(), tc.client, shoot(nil))
-			if fault.KindOf(err) != tc.want || (err == nil) != (fmt.Sprintf("%s", got["ca.crt"]) == "x") {
+			if fault.KindOf(err) != tc.want || (err == nil) != (string(got["ca.crt"]) == "x") {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})
