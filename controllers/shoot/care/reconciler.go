@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	again := reconcile.Result{RequeueAfter: cmp.Or(r.Config.Interval, 30*time.Second)}
 	conditions := r.look(ctx, shoot)
 	if ctx.Err() != nil {
-		return reconcile.Result{}, nil // what was seen is the end of this process
+		return reconcile.Result{}, nil //nolint:nilerr // what was seen is the end of this process
 	}
 	base := shoot.DeepCopy()
 	shoot.Status.Conditions = condition.Merge(shoot.Status.Conditions, r.Clock.Now(), conditions...)
