@@ -273,8 +273,8 @@ func state(s *gardencorev1beta1.Shoot) string {
 		return "Hibernated"
 	}
 	for _, c := range s.Status.Conditions {
-		if c.Status != gardencorev1beta1.ConditionTrue {
-			return "Unhealthy: " + string(c.Type)
+		if c.Status != gardencorev1beta1.ConditionTrue && c.Status != gardencorev1beta1.ConditionProgressing {
+			return fmt.Sprintf("Unhealthy: %s is %s", c.Type, c.Status)
 		}
 	}
 	return "Ready"

@@ -59,7 +59,7 @@ func decide(o observation) []gardencorev1beta1.Condition {
 	}
 	return []gardencorev1beta1.Condition{
 		condition.New(gardencorev1beta1.ShootAPIServerAvailable, gardencorev1beta1.ConditionTrue, "APIServerAnswers", "The API server answers."),
-		result(gardencorev1beta1.ShootControlPlaneHealthy, "ControlPlaneRunning", "All control plane components are ready.", "ControlPlaneUnhealthy", unreadyPods(o.controlPlane)),
+		controlPlane(o.controlPlane),
 		result(gardencorev1beta1.ShootEveryNodeReady, "EveryNodeReady", "All nodes are ready.", "NodesNotReady", unreadyNodes(o.nodes, o.expected)),
 		result(gardencorev1beta1.ShootSystemComponentsHealthy, "SystemComponentsRunning", "All system components are running.", "SystemComponentsUnhealthy", unreadyWorkload(o.deployments, o.daemonSets)),
 	}
@@ -72,19 +72,41 @@ func result(t gardencorev1beta1.ConditionType, goodReason, good, badReason strin
 	return condition.New(t, gardencorev1beta1.ConditionFalse, badReason, strings.Join(problems, "; "))
 }
 
-func unreadyPods(pods []corev1.Pod) []string {
+// controlPlane tells components that are ill from those in their first start:
+// kubeadm has them asked for the first time ten seconds after it.
+func controlPlane(pods []corev1.Pod) gardencorev1beta1.Condition {
 	if len(pods) == 0 {
-		return []string{"no control plane component is to be seen"}
+		return condition.New(gardencorev1beta1.ShootControlPlaneHealthy, gardencorev1beta1.ConditionFalse, "ControlPlaneUnhealthy", "no control plane component is to be seen")
 	}
-	var problems []string
+	var problems, starting []string
 	for _, p := range pods {
-		if !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		switch {
+		case slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		}) {
+		}):
+		case inFirstStart(p):
+			starting = append(starting, fmt.Sprintf("pod %q is starting", p.Name))
+		default:
 			problems = append(problems, fmt.Sprintf("pod %q is not ready", p.Name))
 		}
 	}
-	return problems
+	if len(problems) == 0 && len(starting) > 0 {
+		return condition.New(gardencorev1beta1.ShootControlPlaneHealthy, gardencorev1beta1.ConditionProgressing, "ControlPlaneStarting", strings.Join(starting, "; "))
+	}
+	return result(gardencorev1beta1.ShootControlPlaneHealthy, "ControlPlaneRunning", "All control plane components are ready.", "ControlPlaneUnhealthy", problems)
+}
+
+// inFirstStart tells whether all containers run for the first time and at least
+// one has not passed its startup probe yet.
+func inFirstStart(p corev1.Pod) bool {
+	waiting := false
+	for _, c := range p.Status.ContainerStatuses {
+		if c.RestartCount > 0 || c.State.Running == nil {
+			return false
+		}
+		waiting = waiting || !ptr.Deref(c.Started, false)
+	}
+	return waiting
 }
 
 func unreadyNodes(nodes []corev1.Node, expected int) []string {

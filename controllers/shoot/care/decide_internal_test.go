@@ -20,6 +20,13 @@ func pod(name string, ready corev1.ConditionStatus) corev1.Pod {
 	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}}}
 }
 
+// startingPod runs and has not passed its startup probe.
+func startingPod(name string, restarts int32) corev1.Pod {
+	p := pod(name, corev1.ConditionFalse)
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Started: ptr.To(false), RestartCount: restarts, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	return p
+}
+
 func deployment(want, have int32) appsv1.Deployment {
 	return appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "coredns"}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To(want)}, Status: appsv1.DeploymentStatus{AvailableReplicas: have}}
 }
@@ -47,6 +54,8 @@ func TestDecide(t *testing.T) {
 		"node not ready":       {with(func(o *observation) { o.nodes = []corev1.Node{node("a", corev1.ConditionUnknown)} }), "True True False True", `node "a" is not ready: because`},
 		"node missing":         {with(func(o *observation) { o.expected = 3 }), "True True False True", "1 of 3 nodes registered"},
 		"etcd down":            {with(func(o *observation) { o.controlPlane = []corev1.Pod{pod("etcd", corev1.ConditionFalse)} }), "True False True True", `pod "etcd" is not ready`},
+		"first start":          {with(func(o *observation) { o.controlPlane = []corev1.Pod{startingPod("etcd", 0)} }), "True Progressing True True", `pod "etcd" is starting`},
+		"started again":        {with(func(o *observation) { o.controlPlane = []corev1.Pod{startingPod("etcd", 1)} }), "True False True True", `pod "etcd" is not ready`},
 		"no control plane":     {with(func(o *observation) { o.controlPlane = nil }), "True False True True", "no control plane component"},
 		"node reports nothing": {with(func(o *observation) { o.nodes = []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "a"}}} }), "True True False True", `node "a" reports nothing`},
 		"pods missing on nodes": {with(func(o *observation) {
