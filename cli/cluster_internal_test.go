@@ -43,7 +43,10 @@ func workers(pools ...int32) func(*gardencorev1beta1.Shoot) {
 func TestPrintShoots(t *testing.T) {
 	now := metav1.Now()
 	shoots := []gardencorev1beta1.Shoot{
-		shootNamed("plain", workers(2, 3)),
+		shootNamed("plain", func(s *gardencorev1beta1.Shoot) {
+			workers(2, 3)(s)
+			s.Status.Conditions = []gardencorev1beta1.Condition{{Type: "APIServerAvailable", Status: "True"}, {Type: "ControlPlaneHealthy", Status: "Progressing"}}
+		}),
 		shootNamed("own-pool", func(s *gardencorev1beta1.Shoot) {
 			workers(1, 2)(s)
 			s.Spec.Provider.Workers[0].ControlPlane = &gardencorev1beta1.WorkerControlPlane{}
@@ -67,25 +70,25 @@ func TestPrintShoots(t *testing.T) {
 	}
 	shoots[0].CreationTimestamp = metav1.NewTime(time.Now().Add(-3 * time.Hour))
 	for format, want := range map[string]string{
-		"": `NAME       PROJECT   VERSION   NODES   STATE                       AGE
-plain      local     1.36.3    6       Ready                       3h
-own-pool   local     1.36.3    3       Ready                       ?
-asleep     local     1.36.3    1       Hibernated                  ?
-ill        local     1.36.3    1       Unhealthy: EveryNodeReady   ?
-new        dev       1.36.3    1       Pending                     ?
-growing    local     1.36.3    1       Create Processing (40%)     ?
-doomed     local     1.36.3    1       Deleting                    ?
-going      local     1.36.3    1       Delete Processing (0%)      ?
+		"": `NAME       PROJECT   VERSION   NODES   STATE                                  AGE
+plain      local     1.36.3    6       Ready                                  3h
+own-pool   local     1.36.3    3       Ready                                  ?
+asleep     local     1.36.3    1       Hibernated                             ?
+ill        local     1.36.3    1       Unhealthy: EveryNodeReady is Unknown   ?
+new        dev       1.36.3    1       Pending                                ?
+growing    local     1.36.3    1       Create Processing (40%)                ?
+doomed     local     1.36.3    1       Deleting                               ?
+going      local     1.36.3    1       Delete Processing (0%)                 ?
 `,
-		"wide": `NAME       PROJECT   VERSION   NODES   STATE                       AGE   SEED    TECHNICAL ID             DESCRIPTION
-plain      local     1.36.3    6       Ready                       3h    local   shoot--local--plain      Create Succeeded (100%): The cluster is ready.
-own-pool   local     1.36.3    3       Ready                       ?     local   shoot--local--own-pool   Create Succeeded (100%): The cluster is ready.
-asleep     local     1.36.3    1       Hibernated                  ?     local   shoot--local--asleep     Create Succeeded (100%): The cluster is ready.
-ill        local     1.36.3    1       Unhealthy: EveryNodeReady   ?     local   shoot--local--ill        Create Succeeded (100%): The cluster is ready.
-new        dev       1.36.3    1       Pending                     ?                                      not started yet; does an agent run for its seed?
-growing    local     1.36.3    1       Create Processing (40%)     ?     local   shoot--local--growing    Create Processing (40%): joining workers
-doomed     local     1.36.3    1       Deleting                    ?     local   shoot--local--doomed     Create Succeeded (100%): The cluster is ready.
-going      local     1.36.3    1       Delete Processing (0%)      ?     local   shoot--local--going      Delete Processing (0%): removing machines
+		"wide": `NAME       PROJECT   VERSION   NODES   STATE                                  AGE   SEED    TECHNICAL ID             DESCRIPTION
+plain      local     1.36.3    6       Ready                                  3h    local   shoot--local--plain      Create Succeeded (100%): The cluster is ready.
+own-pool   local     1.36.3    3       Ready                                  ?     local   shoot--local--own-pool   Create Succeeded (100%): The cluster is ready.
+asleep     local     1.36.3    1       Hibernated                             ?     local   shoot--local--asleep     Create Succeeded (100%): The cluster is ready.
+ill        local     1.36.3    1       Unhealthy: EveryNodeReady is Unknown   ?     local   shoot--local--ill        Create Succeeded (100%): The cluster is ready.
+new        dev       1.36.3    1       Pending                                ?                                      not started yet; does an agent run for its seed?
+growing    local     1.36.3    1       Create Processing (40%)                ?     local   shoot--local--growing    Create Processing (40%): joining workers
+doomed     local     1.36.3    1       Deleting                               ?     local   shoot--local--doomed     Create Succeeded (100%): The cluster is ready.
+going      local     1.36.3    1       Delete Processing (0%)                 ?     local   shoot--local--going      Delete Processing (0%): removing machines
 `,
 	} {
 		t.Run("format "+format, func(t *testing.T) {
