@@ -76,10 +76,6 @@ func (f *Flow) Connection(ctx context.Context, c Cluster, a Authorities) (*Conne
 	return &Connection{Client: made, config: config, close: func() {}}, nil
 }
 
-// startLimit bounds the wait for an API server and for nodes: ten times what a
-// slow host needs.
-const startLimit = 5 * time.Minute
-
 // reachAPI waits until the API server answers and knows the namespaces that
 // objects are to be put into.
 func (r *run) reachAPI(ctx context.Context) error {
@@ -88,7 +84,7 @@ func (r *run) reachAPI(ctx context.Context) error {
 		return err
 	}
 	r.api = api
-	return poll(ctx, r.Clock, startLimit, func(ctx context.Context) error {
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
 		if err := api.Get(ctx, client.ObjectKey{Name: "kube-system"}, &corev1.Namespace{}); err != nil {
 			return fmt.Errorf("the API server is not ready: %w", err)
 		}
@@ -130,7 +126,7 @@ func (r *run) install(ctx context.Context, path string) error {
 		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
 	}
 	for _, o := range objects {
-		err := poll(ctx, r.Clock, startLimit, func(ctx context.Context) error {
+		err := poll(ctx, r.Clock, func(ctx context.Context) error {
 			return classify(r.api.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(fieldOwner), client.ForceOwnership))
 		})
 		if err != nil {

@@ -39,13 +39,18 @@ func indices[T any](items []T) []int {
 	return all
 }
 
-// pollInterval is the pause between two questions.
-const pollInterval = 200 * time.Millisecond
+const (
+	// pollInterval is the pause between two questions.
+	pollInterval = 200 * time.Millisecond
+	// startLimit bounds the wait for an API server and for nodes: ten times
+	// what a slow host needs.
+	startLimit = 5 * time.Minute
+)
 
 // poll asks until there is no problem left, or an Invalid one, which does
 // not pass by waiting. When the time is up the error is the last problem.
-func poll(ctx context.Context, clock clock.Clock, limit time.Duration, ask func(context.Context) error) error {
-	end := clock.After(limit)
+func poll(ctx context.Context, clock clock.Clock, ask func(context.Context) error) error {
+	end := clock.After(startLimit)
 	for {
 		problem := ask(ctx)
 		if problem == nil || fault.KindOf(problem) == fault.Invalid {
@@ -55,7 +60,7 @@ func poll(ctx context.Context, clock clock.Clock, limit time.Duration, ask func(
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-end:
-			return fault.New(fault.Transient, "after %s still: %w", limit, problem)
+			return fault.New(fault.Transient, "after %s still: %w", startLimit, problem)
 		case <-clock.After(pollInterval):
 		}
 	}

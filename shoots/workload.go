@@ -65,7 +65,7 @@ func reserved(key string) bool {
 func (r *run) labelNodes(ctx context.Context) error {
 	return each(ctx, r.cluster.all(), func(ctx context.Context, m member) error {
 		name := r.cluster.spec(m).Hostname
-		return poll(ctx, r.Clock, startLimit, func(ctx context.Context) error {
+		return poll(ctx, r.Clock, func(ctx context.Context) error {
 			var node corev1.Node
 			if err := r.api.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
 				return fmt.Errorf("node %q: %w", name, classify(err))
@@ -206,7 +206,7 @@ func (r *run) drain(ctx context.Context, name string) error {
 // awaitNodes waits until every machine is a node that is ready.
 func (r *run) awaitNodes(ctx context.Context) error {
 	all := r.cluster.all()
-	return poll(ctx, r.Clock, startLimit, func(ctx context.Context) error {
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
 		var nodes corev1.NodeList
 		if err := r.api.List(ctx, &nodes); err != nil {
 			return classify(err)
@@ -240,7 +240,7 @@ func nodeReady(node *corev1.Node) bool {
 // awaitSystem waits until every Deployment of kube-system has its pods, so that
 // names resolve when the cluster is handed over.
 func (r *run) awaitSystem(ctx context.Context) error {
-	return poll(ctx, r.Clock, startLimit, func(ctx context.Context) error {
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
 		var deployments appsv1.DeploymentList
 		if err := r.api.List(ctx, &deployments, client.InNamespace("kube-system")); err != nil {
 			return classify(err)
