@@ -45,7 +45,9 @@ say "A pod behind a service, and a page fetched through it"
 "$kubectl" --kubeconfig "$cluster" rollout status deployment/hello --timeout=120s
 node=$("$kubectl" --kubeconfig "$cluster" get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
 port=$("$kubectl" --kubeconfig "$cluster" get service hello -o jsonpath='{.spec.ports[0].nodePort}')
-curl --noproxy '*' --silent --show-error --fail --retry 20 --retry-delay 1 --retry-all-errors --max-time 5 "http://$node:$port/"
+# The proxy of the node learns of the service a moment after the pods are ready.
+curl --noproxy '*' --silent --fail --retry 20 --retry-delay 1 --retry-all-errors --max-time 5 "http://$node:$port/" ||
+  { echo "no page came from http://$node:$port/" >&2; exit 1; }
 
 cat <<END
 
