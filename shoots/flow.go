@@ -3,6 +3,7 @@ package shoots
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -132,20 +133,31 @@ func (f *Flow) Hibernate(ctx context.Context, c Cluster) error {
 	}, f.Observe)
 }
 
-// Delete removes the cluster's machines with their disks.
+// Delete removes the cluster's machines with their disks: those that exist, and
+// what a machine that the cluster should have has left. Only the id has to be
+// set; pools help to find what was left.
 //
 // Faults: Invalid for an empty id, which the driver would take for all clusters.
-func (f *Flow) Delete(ctx context.Context, id string) error {
-	if id == "" {
+func (f *Flow) Delete(ctx context.Context, c Cluster) error {
+	if c.ID == "" {
 		return fault.New(fault.Invalid, "the cluster to delete has no id")
 	}
 	return graph.Run(ctx, f.Clock, []graph.Step{{Name: "removing machines", Run: func(ctx context.Context) error {
-		existing, err := f.Machines.List(ctx, id)
+		existing, err := f.Machines.List(ctx, c.ID)
 		if err != nil {
 			return err
 		}
-		return each(ctx, existing, func(ctx context.Context, m machines.Machine) error {
-			return f.Machines.Delete(ctx, m.Cluster, m.Name)
+		names := map[string]bool{}
+		for _, m := range existing {
+			names[m.Name] = true
+		}
+		for _, role := range []v1alpha1.MachineRole{v1alpha1.RoleControlPlane, v1alpha1.RoleWorker} {
+			for _, m := range c.members(role) {
+				names[m.name] = true
+			}
+		}
+		return each(ctx, slices.Sorted(maps.Keys(names)), func(ctx context.Context, name string) error {
+			return f.Machines.Delete(ctx, c.ID, name)
 		})
 	}}}, f.Observe)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	driver "github.com/loam-cloud/loam/machines/fake"
+	"github.com/loam-cloud/loam/shoots"
 )
 
 var update = flag.Bool("update", false, "write what the scripts in testdata lead to anew")
@@ -124,7 +125,7 @@ func (w *world) do(words []string) string {
 	case "hibernate":
 		err = w.flow().Hibernate(ctx, w.cluster)
 	case "delete":
-		err = w.flow().Delete(ctx, w.cluster.ID)
+		err = w.flow().Delete(ctx, w.cluster)
 	default:
 		w.t.Fatalf("%q is not known", verb)
 	}
@@ -240,7 +241,7 @@ func TestDeleteWithoutAnIDIsRefused(t *testing.T) {
 	if _, err := w.machines.Create(t.Context(), machineOfAnother()); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.flow().Delete(t.Context(), ""); fault.KindOf(err) != fault.Invalid {
+	if err := w.flow().Delete(t.Context(), shoots.Cluster{}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("got %v, want Invalid", err)
 	}
 	if all, err := w.machines.List(t.Context(), ""); err != nil || len(all) != 1 {

@@ -23,6 +23,7 @@ func TestClusters(t *testing.T) {
 	t.Run("workers scale up and down", i.with(scale))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
+	t.Run("a lost control plane is not begun anew", i.with(lostControlPlane))
 	t.Run("delete one, then the other", i.with(deleteBoth))
 }
 
@@ -320,6 +321,24 @@ func (i *installation) atStep(name string, steps ...string) string {
 	}
 	i.t.Fatalf("%q was not seen, the last operation is %s", steps, at)
 	return at
+}
+
+func lostControlPlane(i *installation) {
+	id := i.owned("ps", "-q", "--filter", "label=loam.dev/cluster=shoot--local--two", "--filter", "label=loam.dev/machine=control-plane-0")
+	if len(id) != 1 {
+		i.t.Fatalf("the control plane's containers are %v", id)
+	}
+	must(i.t, "docker", "rm", "-f", id[0])
+	i.garden("-n", "garden-local", "annotate", "shoot", "two", "gardener.cloud/operation=reconcile")
+	eventually(i.t, time.Minute, func() error {
+		if at := i.operation("two"); !strings.Contains(at, " Failed:") || !strings.Contains(at, "control plane is gone") {
+			return fmt.Errorf("the last operation is %s", at)
+		}
+		return nil
+	})
+	if volumes := i.owned("volume", "ls", "-q", "--filter", "label=loam.dev/machine=control-plane-0", "--filter", "label=loam.dev/cluster=shoot--local--two"); len(volumes) == 0 {
+		i.t.Error("its disks are gone")
+	}
 }
 
 func deleteBoth(i *installation) {

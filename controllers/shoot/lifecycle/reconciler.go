@@ -212,7 +212,12 @@ func (o *operationRun) delete(ctx context.Context) error {
 		if err := o.begin(ctx); err != nil {
 			return err
 		}
-		if err := o.flow(ctx).Delete(ctx, o.shoot.Status.TechnicalID); err != nil {
+		cluster, err := target.Cluster(o.shoot)
+		if err != nil {
+			// A spec that is wrong does not keep what exists from going.
+			cluster = shoots.Cluster{ID: o.shoot.Status.TechnicalID}
+		}
+		if err := o.flow(ctx).Delete(ctx, cluster); err != nil {
 			return err
 		}
 	}
