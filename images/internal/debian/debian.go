@@ -18,9 +18,6 @@ import (
 	"github.com/loam-cloud/loam/fault"
 )
 
-// mirror is where packages come from when the host names no mirror itself.
-const mirror = ""
-
 // Check tells what is missing on this host to make a root folder. Faults:
 // Invalid, Denied.
 func Check() error {
@@ -33,7 +30,8 @@ func Check() error {
 	return nil
 }
 
-// Bootstrap fills an empty folder with a minimal Debian and the given packages.
+// Bootstrap fills an empty folder with a minimal Debian and the given packages,
+// from the mirror that debootstrap uses unless told otherwise.
 func Bootstrap(ctx context.Context, dir, suite string, packages []string) error {
 	// debootstrap wants the folder to be one that allows devices and programs,
 	// and owned by root with the usual mode.
@@ -41,7 +39,7 @@ func Bootstrap(ctx context.Context, dir, suite string, packages []string) error 
 		return fmt.Errorf("preparing %q: %w", dir, err)
 	}
 	command := exec.CommandContext(ctx, "debootstrap", "--variant=minbase",
-		"--include="+strings.Join(packages, ","), suite, dir, mirror)
+		"--include="+strings.Join(packages, ","), suite, dir)
 	command.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
 		// The day on which an account was made, in /etc/shadow.
 		"SOURCE_DATE_EPOCH=0")
@@ -57,8 +55,8 @@ func Bootstrap(ctx context.Context, dir, suite string, packages []string) error 
 	defer runtime.UnlockOSThread()
 	if err := command.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(output.String()), "\n")
-		return fault.New(fault.Transient, "running debootstrap: %w\n%s\n(is %s reachable? http_proxy is honoured)",
-			err, strings.Join(lines[max(0, len(lines)-15):], "\n"), mirror)
+		return fault.New(fault.Transient, "running debootstrap: %w\n%s\n(is Debian's mirror reachable? http_proxy is honoured)",
+			err, strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}
 	return nil
 }
