@@ -95,11 +95,11 @@ const (
 	workerMemory       = 250 << 20
 )
 
-// room compares the memory that this host has left with what the machines that
-// are still to be made will take.
+// room compares the memory that this host has left with what the machines of a
+// new cluster will take. One that has machines is taken to fit.
 func (a *agent) room(ctx context.Context, c shoots.Cluster) error {
 	existing, err := a.driver.List(ctx, c.ID)
-	if err != nil {
+	if err != nil || len(existing) > 0 {
 		return err
 	}
 	var need uint64
@@ -111,9 +111,6 @@ func (a *agent) room(ctx context.Context, c shoots.Cluster) error {
 		}
 		need += each * uint64(p.Count)
 		machines += p.Count
-	}
-	if len(existing) > 0 || machines == 0 {
-		return nil
 	}
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {

@@ -12,14 +12,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
-
-	"k8s.io/utils/ptr"
 
 	"github.com/loam-cloud/loam/controllers/cloudprofile/nodeimages"
 	"github.com/loam-cloud/loam/controllers/seed/heartbeat"
@@ -122,9 +120,6 @@ func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger)
 		if err := add.AddToManager(mgr); err != nil {
 			return fmt.Errorf("adding a controller: %w", err)
 		}
-	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding a health check: %w", err)
 	}
 	go func() {
 		if err := mgr.Start(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/fault"
@@ -240,7 +241,7 @@ func printShoots(w io.Writer, shoots []gardencorev1beta1.Shoot, wide bool) {
 		s := &shoots[i]
 		row := fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s", s.Name, strings.TrimPrefix(s.Namespace, "garden-"), s.Spec.Kubernetes.Version, nodes(s), state(s), age(s.CreationTimestamp))
 		if wide {
-			row += fmt.Sprintf("\t%s\t%s\t%s", deref(s.Spec.SeedName), s.Status.TechnicalID, firstLine(lastOperation(s)))
+			row += fmt.Sprintf("\t%s\t%s\t%s", ptr.Deref(s.Spec.SeedName, ""), s.Status.TechnicalID, firstLine(lastOperation(s)))
 		}
 		fmt.Fprintln(w, row)
 	}
@@ -285,13 +286,6 @@ func age(t metav1.Time) string {
 		return "?"
 	}
 	return duration.HumanDuration(time.Since(t.Time))
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 func firstLine(s string) string {

@@ -9,7 +9,6 @@ package images
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -83,9 +82,6 @@ func Tag(kubernetesVersion string) string { return "loam/node:" + kubernetesVers
 
 // Supported lists the Kubernetes versions that can be built, newest last.
 func Supported() []string { return node.KubernetesVersions() }
-
-// Supports tells whether a Kubernetes version can be built.
-func Supports(version string) bool { return slices.Contains(Supported(), version) }
 
 // DefaultCacheDir is $LOAM_CACHE_DIR, else the folder loam in the user's cache
 // folder ($XDG_CACHE_HOME, ~/.cache).
