@@ -88,7 +88,6 @@ func (g *Garden) serve() error {
 // newChain configures all parts.
 func newChain(completed options.CompletedOptions) (*chain, error) {
 	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}}
-	c.groups = kinds.Groups(c.stores, clock.RealClock{})
 	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
 		// For the names of kinds in OpenAPI: there our own internal types must not be.
 		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, scheme.Client()},
@@ -99,6 +98,13 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
 	generic.Authentication.Authenticator = healthOnly(generic.Authentication.Authenticator)
+	kube, err := kubernetes.NewForConfig(generic.LoopbackClientConfig)
+	if err != nil {
+		return nil, fmt.Errorf("making the server's own client: %w", err)
+	}
+	c.groups = kinds.Groups(kinds.Surroundings{
+		Stores: c.stores, Kubernetes: kube, Authorizer: generic.Authorization.Authorizer, Clock: clock.RealClock{},
+	})
 	c.factory = c.storageFactory(factory, generic)
 
 	resolver := webhook.NewDefaultServiceResolver()

@@ -15,6 +15,8 @@ import (
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	"github.com/gardener/gardener/pkg/apis/seedmanagement"
 	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
 	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
@@ -25,11 +27,24 @@ import (
 // form that an encryption configuration wants: resource.group.
 func Encrypted() []string { return []string{"internalsecrets." + core.GroupName} }
 
-// Groups returns every group, the most used first. Rules that look at other
-// objects read them through stores; rules about time ask the clock.
-func Groups(stores *strategy.Stores, clock clock.PassiveClock) []strategy.Group {
+// Surroundings are what rules look at beside the object itself.
+type Surroundings struct {
+	// Stores reads objects of the kinds that are served here.
+	Stores *strategy.Stores
+	// Kubernetes reads what belongs to Kubernetes: Secrets, ConfigMaps,
+	// Namespaces. It has all rights.
+	Kubernetes kubernetes.Interface
+	// Authorizer answers whether the user of a request may read what their
+	// object names.
+	Authorizer authorizer.Authorizer
+	Clock      clock.PassiveClock
+}
+
+// Groups returns every group, the most used first.
+func Groups(s Surroundings) []strategy.Group {
 	gardener := []string{"gardener"}
-	shoots := shootRules{references{stores}, clock}
+	clock := s.Clock
+	shoots := shootRules{references{s}, clock}
 	return []strategy.Group{
 		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots)},
 		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds()},

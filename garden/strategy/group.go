@@ -82,6 +82,9 @@ func (p Provider) NewRESTStorage(serverstorage.APIResourceConfigSource, generic.
 			if status != nil {
 				info.VersionedResourcesStorageMap[version][kind.resource+"/status"] = status
 			}
+			for name, make := range kind.subresources {
+				info.VersionedResourcesStorageMap[version][kind.resource+"/"+name] = make(objects.Store)
+			}
 		}
 	}
 	return info, nil

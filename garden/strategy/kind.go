@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
 )
 
 // Group is one API group: its kinds, stored in one folder of etcd per resource.
@@ -62,6 +64,15 @@ type Definition[T any] struct {
 	ValidateName func(name string, prefix bool) []string
 	// Validate returns every problem of obj; old is nil on create.
 	Validate func(ctx context.Context, obj, old *T) field.ErrorList
+	// Warnings are told to the user beside a write that is accepted; old is nil
+	// on create.
+	Warnings func(ctx context.Context, obj, old *T) []string
+	// ValidateDelete returns an API status error when obj must not be deleted by
+	// this request. It is not asked again while finalizers hold obj.
+	ValidateDelete func(ctx context.Context, obj *T) error
+	// Subresources are served beside status, by the name in their paths. Each
+	// gets the storage of the kind.
+	Subresources map[string]func(*registry.Store) rest.Storage
 }
 
 // Column is one column of a kind's table.
@@ -93,6 +104,9 @@ type Kind struct {
 	prepareForUpdate   func(ctx context.Context, obj, old runtime.Object)
 	newGeneration      func(obj, old runtime.Object, changed bool) bool
 	validate           func(ctx context.Context, obj, old runtime.Object) field.ErrorList
+	warnings           func(ctx context.Context, obj, old runtime.Object) []string
+	validateDelete     func(ctx context.Context, obj runtime.Object) error
+	subresources       map[string]func(*registry.Store) rest.Storage
 }
 
 type columnHead struct {
@@ -125,6 +139,9 @@ func Define[T, L any, P object[T], PL object[L]](definition Definition[T]) Kind 
 		prepareForUpdate:  func(context.Context, runtime.Object, runtime.Object) {},
 		newGeneration:     func(_, _ runtime.Object, changed bool) bool { return changed },
 		validate:          func(context.Context, runtime.Object, runtime.Object) field.ErrorList { return nil },
+		warnings:          func(context.Context, runtime.Object, runtime.Object) []string { return nil },
+		validateDelete:    func(context.Context, runtime.Object) error { return nil },
+		subresources:      definition.Subresources,
 	}
 	_, kind.hasStatus = reflect.TypeFor[T]().FieldByName(statusField)
 	of := func(obj runtime.Object) *T { return obj.(P) }
@@ -162,6 +179,17 @@ func Define[T, L any, P object[T], PL object[L]](definition Definition[T]) Kind 
 			}
 			return definition.Validate(ctx, of(obj), of(old))
 		}
+	}
+	if definition.Warnings != nil {
+		kind.warnings = func(ctx context.Context, obj, old runtime.Object) []string {
+			if old == nil {
+				return definition.Warnings(ctx, of(obj), nil)
+			}
+			return definition.Warnings(ctx, of(obj), of(old))
+		}
+	}
+	if definition.ValidateDelete != nil {
+		kind.validateDelete = func(ctx context.Context, obj runtime.Object) error { return definition.ValidateDelete(ctx, of(obj)) }
 	}
 	return kind
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -35,6 +36,31 @@ func (s *objectStorage) ShortNames() []string { return s.kind.shortNames }
 
 // Categories implements rest.CategoriesProvider.
 func (s *objectStorage) Categories() []string { return s.categories }
+
+// Delete implements rest.GracefulDeleter.
+func (s *objectStorage) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
+	return s.Store.Delete(ctx, name, s.deletable(validate), options)
+}
+
+// DeleteCollection implements rest.CollectionDeleter.
+func (s *objectStorage) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions, list *metainternalversion.ListOptions) (runtime.Object, error) {
+	return s.Store.DeleteCollection(ctx, s.deletable(validate), options, list)
+}
+
+// deletable adds the kind's own check to that of the server's admission.
+func (s *objectStorage) deletable(validate rest.ValidateObjectFunc) rest.ValidateObjectFunc {
+	return func(ctx context.Context, obj runtime.Object) error {
+		if objectMeta(obj).GetDeletionTimestamp() == nil {
+			if err := s.kind.validateDelete(ctx, obj); err != nil {
+				return err
+			}
+		}
+		if validate == nil {
+			return nil
+		}
+		return validate(ctx, obj)
+	}
+}
 
 // statusStorage serves the status subresource of a kind.
 type statusStorage struct {

@@ -86,10 +86,12 @@ func (s *strategy) ValidateUpdate(ctx context.Context, obj, old runtime.Object) 
 	return append(errs, s.kind.validate(ctx, obj, old)...)
 }
 
-func (s *strategy) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }
+func (s *strategy) WarningsOnCreate(ctx context.Context, obj runtime.Object) []string {
+	return s.kind.warnings(ctx, obj, nil)
+}
 
-func (s *strategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
-	return nil
+func (s *strategy) WarningsOnUpdate(ctx context.Context, obj, old runtime.Object) []string {
+	return s.kind.warnings(ctx, obj, old)
 }
 
 func (s *strategy) Canonicalize(runtime.Object) {}
@@ -116,6 +118,11 @@ func (s *statusStrategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Se
 
 func (s *statusStrategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	copyContent(obj, old)
+}
+
+// WarningsOnUpdate has none: what a status says no user can change.
+func (s *statusStrategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
 }
 
 func (s *statusStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
