@@ -128,13 +128,7 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 // storageFactory is Kubernetes' own, for the garden's groups: theirs refuses
 // every group that its scheme does not know.
 func (c *chain) storageFactory(theirs *serverstorage.DefaultStorageFactory, generic *genericapiserver.Config) *serverstorage.DefaultStorageFactory {
-	encoding := serverstorage.NewDefaultResourceEncodingConfigForEffectiveVersion(c.scheme, generic.EffectiveVersion)
-	factory := serverstorage.NewDefaultStorageFactory(theirs.StorageConfig, runtime.ContentTypeProtobuf,
-		serializer.NewCodecFactory(c.scheme), encoding, theirs.APIResourceConfigSource, nil)
-	for _, group := range c.groups {
-		group.ConfigureStorage(factory, encoding)
-	}
-	return factory
+	return strategy.NewStorageFactory(c.scheme, c.groups, theirs.StorageConfig, generic.EffectiveVersion, theirs.APIResourceConfigSource)
 }
 
 // install builds the servers from the last part to the first.
@@ -186,11 +180,8 @@ func (c *chain) providers() []controlplaneapiserver.RESTStorageProvider {
 // group-version without a row would be missing from the list of groups.
 func (c *chain) priorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
 	priorities := maps.Clone(controlplaneapiserver.DefaultGenericAPIServicePriorities())
-	for i, group := range c.groups {
-		for j, version := range group.GroupVersions() {
-			// Below all of Kubernetes' groups, the lowest of which has 15800.
-			priorities[version] = controlplaneapiserver.APIServicePriority{Group: int32(15500 - 100*i), Version: int32(20 - j)}
-		}
+	for version, priority := range strategy.Priorities(c.groups) {
+		priorities[version] = controlplaneapiserver.APIServicePriority{Group: priority.Group, Version: priority.Version}
 	}
 	return priorities
 }

@@ -11,12 +11,14 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	basecompatibility "k8s.io/component-base/compatibility"
 )
 
-// ConfigureStorage tells a storage factory how a group is kept in etcd: below
+// configureStorage tells a storage factory how a group is kept in etcd: below
 // <group>/<resource>, so that two groups with one plural never share keys, in
 // the storage version and media type of each kind.
-func (g Group) ConfigureStorage(factory *serverstorage.DefaultStorageFactory, encoding *serverstorage.DefaultResourceEncodingConfig) {
+func (g Group) configureStorage(factory *serverstorage.DefaultStorageFactory, encoding *serverstorage.DefaultResourceEncodingConfig) {
 	if g.WithoutProtobuf {
 		factory.SetSerializer(schema.GroupResource{Group: g.Name, Resource: serverstorage.AllResources}, runtime.ContentTypeJSON, nil)
 	}
@@ -42,6 +44,32 @@ func (g Group) GroupVersions() []schema.GroupVersion {
 		}
 	}
 	return versions
+}
+
+// NewStorageFactory tells an API server how all groups are kept in etcd.
+func NewStorageFactory(scheme *runtime.Scheme, groups []Group, config storagebackend.Config, version basecompatibility.EffectiveVersion, served serverstorage.APIResourceConfigSource) *serverstorage.DefaultStorageFactory {
+	encoding := serverstorage.NewDefaultResourceEncodingConfigForEffectiveVersion(scheme, version)
+	factory := serverstorage.NewDefaultStorageFactory(config, runtime.ContentTypeProtobuf, serializer.NewCodecFactory(scheme), encoding, served, nil)
+	for _, group := range groups {
+		group.configureStorage(factory, encoding)
+	}
+	return factory
+}
+
+// Priority orders groups, and the versions of one, where a bare resource name
+// could mean several.
+type Priority struct{ Group, Version int32 }
+
+// Priorities gives every group and version its own, the first group the highest.
+// All are below those of Kubernetes' groups, the lowest of which has 15800.
+func Priorities(groups []Group) map[schema.GroupVersion]Priority {
+	priorities := map[schema.GroupVersion]Priority{}
+	for i, group := range groups {
+		for j, version := range group.GroupVersions() {
+			priorities[version] = Priority{Group: int32(15500 - 100*i), Version: int32(20 - j)}
+		}
+	}
+	return priorities
 }
 
 // Provider installs a Group in an API server.

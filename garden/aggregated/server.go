@@ -1,0 +1,247 @@
+package aggregated
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/options"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"github.com/loam-cloud/loam/garden/kinds"
+	"github.com/loam-cloud/loam/garden/openapi"
+	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/garden/strategy"
+)
+
+// prefix begins every key in etcd unless the configuration says otherwise; it is
+// that of a garden of its own, so that an etcd can be moved between the two.
+const prefix = "/registry"
+
+// instance is one replica.
+type instance struct {
+	config Config
+	kube   kubernetes.Interface
+	keys   *keys
+	// folder is removed when the replica ends.
+	folder   string
+	scheme   *runtime.Scheme
+	codecs   serializer.CodecFactory
+	stores   *strategy.Stores
+	register registration
+}
+
+// Run serves until ctx ends. Faults: Invalid for what the user has to change.
+func Run(ctx context.Context, config Config) (err error) {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	i, err := newInstance(withDefaults(config))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(i.folder) }() // private to this process, and small
+	authority, err := i.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := i.server()
+	if err != nil {
+		return err
+	}
+	i.register.groups = i.groups(server.config)
+	built, err := i.install(server)
+	if err != nil {
+		return err
+	}
+	if err := built.AddPostStartHook("loam-registration", func(hook genericapiserver.PostStartHookContext) error {
+		go i.upkeep(hook, authority)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("preparing the registration of the API: %w", err)
+	}
+	i.config.Logger.Info("Serving the garden's API", "listen", i.config.Listen, "etcd", i.config.Etcd.Servers)
+	if err := built.PrepareRun().RunWithContext(ctx); err != nil {
+		return fmt.Errorf("serving the garden's API: %w", err)
+	}
+	return nil
+}
+
+func newInstance(config Config) (*instance, error) {
+	kube, err := kubernetes.NewForConfig(config.REST)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the cluster: %w", err)
+	}
+	anything, err := dynamic.NewForConfig(config.REST)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the cluster: %w", err)
+	}
+	folder, err := os.MkdirTemp("", "loam-apiserver-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for keys: %w", err)
+	}
+	s := scheme.Server()
+	return &instance{
+		config: config, kube: kube, folder: folder, scheme: s, codecs: serializer.NewCodecFactory(s), stores: &strategy.Stores{},
+		keys: &keys{kube: kube, namespace: config.Namespace, folder: folder, hosts: []string{
+			config.Service, config.Service + "." + config.Namespace, config.Service + "." + config.Namespace + ".svc",
+			"localhost", "127.0.0.1", "::1",
+		}},
+		register: registration{client: anything, namespace: config.Namespace, service: config.Service, takeOver: config.TakeOver},
+	}, nil
+}
+
+// prepare gets the keys that all replicas share, and returns the authority by
+// which the cluster knows the server.
+func (i *instance) prepare(ctx context.Context) ([]byte, error) {
+	authority, err := i.keys.sync(ctx)
+	if err != nil || i.config.CAFile == "" {
+		return authority, err
+	}
+	if authority, err = os.ReadFile(i.config.CAFile); err != nil {
+		return nil, fmt.Errorf("reading the server's authority: %w", err)
+	}
+	return authority, nil
+}
+
+// upkeep registers the API once it is served, and keeps keys and registration
+// as they should be. A replica that cannot register goes on serving: another one
+// may have done so, and the log says what is wrong.
+func (i *instance) upkeep(ctx context.Context, authority []byte) {
+	registered := false
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if latest, err := i.prepare(ctx); err != nil {
+			i.config.Logger.Error(err, "The server's keys cannot be read")
+		} else {
+			authority = latest
+		}
+		if err := i.register.ensure(ctx, authority); err != nil {
+			i.config.Logger.Error(err, "The API cannot be registered")
+			return
+		}
+		if !registered {
+			i.config.Logger.Info("The API is registered", "service", i.config.Namespace+"/"+i.config.Service)
+		}
+		registered = true
+	}, refresh)
+}
+
+// configured is a server that has not been built yet.
+type configured struct {
+	config *genericapiserver.RecommendedConfig
+	etcd   *options.EtcdOptions
+}
+
+func (i *instance) server() (configured, error) {
+	o, err := i.options()
+	if err != nil {
+		return configured{}, err
+	}
+	// Applied by install: only then is known what is stored.
+	etcd := o.Etcd
+	o.Etcd = nil
+	config := genericapiserver.NewRecommendedConfig(i.codecs)
+	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
+	config.ShutdownDelayDuration = 0
+	config.RequestTimeout = time.Minute
+	namer := openapinamer.NewDefinitionNamer(scheme.Client())
+	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(openapi.Definitions, namer)
+	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(openapi.Definitions, namer)
+	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
+	if err := o.ApplyTo(config); err != nil {
+		return configured{}, fmt.Errorf("configuring the server: %w", err)
+	}
+	return configured{config, etcd}, nil
+}
+
+func (i *instance) options() (*options.RecommendedOptions, error) {
+	o := options.NewRecommendedOptions(prefix, nil)
+	i.config.Etcd.ApplyTo(&o.Etcd.StorageConfig)
+	o.Etcd.EncryptionProviderConfigFilepath = i.keys.path(encryptionEntry)
+	o.Etcd.EncryptionProviderConfigAutomaticReload = true
+
+	host, port, err := net.SplitHostPort(i.config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", i.config.Listen, err)
+	}
+	if o.SecureServing.BindPort, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", i.config.Listen, err)
+	}
+	if host != "" {
+		o.SecureServing.BindAddress = net.ParseIP(host)
+	}
+	o.SecureServing.ServerCert.CertDirectory = ""
+	o.SecureServing.ServerCert.CertKey.CertFile, o.SecureServing.ServerCert.CertKey.KeyFile = i.keys.path("server.crt"), i.keys.path("server.key")
+	if i.config.CertFile != "" {
+		o.SecureServing.ServerCert.CertKey.CertFile, o.SecureServing.ServerCert.CertKey.KeyFile = i.config.CertFile, i.config.KeyFile
+	}
+	o.CoreAPI.CoreAPIKubeconfigPath = i.config.Kubeconfig
+	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = i.config.Kubeconfig, i.config.Kubeconfig
+	o.Features.EnableProfiling = false
+	// The cluster in front has limited the requests already.
+	o.Features.EnablePriorityAndFairness = false
+	if errs := o.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("checking the server's options: %w", utilerrors.NewAggregate(errs))
+	}
+	return o, nil
+}
+
+func (i *instance) groups(config *genericapiserver.RecommendedConfig) []strategy.Group {
+	return kinds.Groups(kinds.Surroundings{
+		Stores: i.stores, Kubernetes: i.kube, Authorizer: config.Authorization.Authorizer, Clock: clock.RealClock{},
+	})
+}
+
+// install builds the server with all groups.
+func (i *instance) install(c configured) (*genericapiserver.GenericAPIServer, error) {
+	groups := i.register.groups
+	storage := storagebackend.NewDefaultConfig(prefix, nil)
+	*storage = c.etcd.StorageConfig
+	storage.StorageObjectCountTracker = c.config.StorageObjectCountTracker
+	factory := strategy.NewStorageFactory(i.scheme, groups, *storage, c.config.EffectiveVersion, resourceConfig(groups))
+	if err := c.etcd.ApplyWithStorageFactoryTo(factory, &c.config.Config); err != nil {
+		return nil, fmt.Errorf("configuring the storage: %w", err)
+	}
+	server, err := c.config.Complete().New("loam-apiserver", genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, fmt.Errorf("building the server: %w", err)
+	}
+	server.ShutdownTimeout = i.config.StopTimeout
+	for _, group := range groups {
+		provider := strategy.Provider{
+			Group: group, Scheme: i.scheme, Codecs: i.codecs, ParameterCodec: runtime.NewParameterCodec(i.scheme),
+			Options: c.config.RESTOptionsGetter, Stores: i.stores,
+		}
+		info, err := provider.NewRESTStorage(nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := server.InstallAPIGroup(&info); err != nil {
+			return nil, fmt.Errorf("installing group %q: %w", group.Name, err)
+		}
+	}
+	return server, nil
+}
+
+// resourceConfig serves everything that there is.
+func resourceConfig(groups []strategy.Group) *serverstorage.ResourceConfig {
+	config := serverstorage.NewResourceConfig()
+	for _, group := range groups {
+		config.EnableVersions(group.GroupVersions()...)
+	}
+	return config
+}
