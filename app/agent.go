@@ -20,6 +20,7 @@ import (
 
 // agent is what makes this host a seed: its driver and its node images.
 type agent struct {
+	seed     string
 	driver   *container.Driver
 	identity gardencorev1beta1.Gardener
 	// engine is the address of the container engine; empty means the default.

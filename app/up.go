@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	gardenerconfig "github.com/gardener/gardener/pkg/apis/config"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/controllers/cloudprofile/nodeimages"
 	"github.com/loam-cloud/loam/controllers/seed/heartbeat"
 	"github.com/loam-cloud/loam/controllers/shoot/care"
@@ -39,7 +41,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
-	a := &agent{driver: driver, identity: identity(), engine: c.DockerHost}
+	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost}
 	versions, err := a.versions(ctx)
 	if err != nil {
 		// The garden is of use without an engine; its seed says what is missing.
@@ -82,7 +84,22 @@ func stop(g *garden.Garden, cause error) error {
 // newLogger writes lines of key=value to out, for Loam and for the libraries
 // inside it, of which only warnings and errors are let through.
 func newLogger(out io.Writer) logr.Logger {
-	handler := slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo})
+	return useLogger(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// fleetLogger is as newLogger, in the format and from the level on that a
+// configuration of Gardener's names.
+func fleetLogger(out io.Writer, format, level string) logr.Logger {
+	options := &slog.HandlerOptions{Level: map[string]slog.Level{
+		gardenerconfig.LogLevelDebug: slog.LevelDebug, gardenerconfig.LogLevelInfo: slog.LevelInfo, gardenerconfig.LogLevelError: slog.LevelError,
+	}[level]}
+	if format == gardenerconfig.LogFormatJSON {
+		return useLogger(slog.NewJSONHandler(out, options))
+	}
+	return useLogger(slog.NewTextHandler(out, options))
+}
+
+func useLogger(handler slog.Handler) logr.Logger {
 	logger := logr.FromSlogHandler(handler)
 	log.SetLogger(logger)
 	klog.SetLogger(logger.WithName("kubernetes").V(1))
@@ -97,10 +114,9 @@ func identity() gardencorev1beta1.Gardener {
 	return gardencorev1beta1.Gardener{ID: host, Name: "loam-agent", Version: Version}
 }
 
-// start runs all controllers against a garden that is ready. They end with the
-// context.
-func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger) error {
-	mgr, err := manager.New(cfg, manager.Options{
+// managerOptions are those of every process's controllers.
+func managerOptions(logger logr.Logger) manager.Options {
+	return manager.Options{
 		Scheme: scheme.Client(),
 		Logger: logger,
 		// The garden serves health and metrics of the whole process.
@@ -108,15 +124,23 @@ func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger)
 		HealthProbeBindAddress: "0",
 		// Only what controllers watch is kept in memory, and Secrets never are.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
-			&corev1.Secret{}, &corev1.ConfigMap{}, &gardencorev1beta1.InternalSecret{},
+			&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}, &gardencorev1beta1.InternalSecret{},
+			// Selected by fields that the API has an index for.
+			&gardencorev1beta1.Project{}, &v1alpha1.Machine{},
 		}}},
 		// Names are unique within a process; tests start several gardens in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
-	})
+	}
+}
+
+// start runs all controllers against a garden that is ready. They end with the
+// context.
+func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger) error {
+	mgr, err := manager.New(cfg, managerOptions(logger))
 	if err != nil {
 		return fmt.Errorf("making the controllers' manager: %w", err)
 	}
-	for _, add := range a.controllers() {
+	for _, add := range append(fleetControllers(defaultFleet()), append(a.controllers(), a.offers()...)...) {
 		if err := add.AddToManager(mgr); err != nil {
 			return fmt.Errorf("adding a controller: %w", err)
 		}
@@ -129,17 +153,21 @@ func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger)
 	return nil
 }
 
-// controllers lists every controller that this process runs.
-func (a *agent) controllers() []interface{ AddToManager(manager.Manager) error } {
-	return []interface{ AddToManager(manager.Manager) error }{
+// controllers lists every controller of a seed's agent.
+func (a *agent) controllers() []adder {
+	return []adder{
 		&lifecycle.Reconciler{
-			Config:   lifecycle.Config{SeedName: SeedName, Identity: a.identity},
+			Config:   lifecycle.Config{SeedName: a.seed, Identity: a.identity},
 			Machines: a.driver,
 			Image:    a.image,
 			Room:     a.room,
 		},
-		&care.Reconciler{Config: care.Config{SeedName: SeedName}, Machines: a.driver},
-		&heartbeat.Reconciler{Config: heartbeat.Config{SeedName: SeedName, Identity: a.identity}, Ready: a.driver.Ping},
-		&nodeimages.Reconciler{Versions: a.versions},
+		&care.Reconciler{Config: care.Config{SeedName: a.seed}, Machines: a.driver},
+		&heartbeat.Reconciler{Config: heartbeat.Config{SeedName: a.seed, Identity: a.identity}, Ready: a.driver.Ping},
 	}
+}
+
+// offers keep the cloud profile of a garden that has one host only.
+func (a *agent) offers() []adder {
+	return []adder{&nodeimages.Reconciler{Versions: a.versions}}
 }

@@ -47,7 +47,7 @@ func Ensure(ctx context.Context, c client.Client, owner string, versions []strin
 			v1beta1constants.GardenRole:  v1beta1constants.GardenRoleProject,
 			v1beta1constants.ProjectName: Name,
 		}),
-		seed(),
+		LocalSeed(Name, Name),
 	} {
 		if err := createMissing(ctx, c, object); err != nil {
 			return err
@@ -102,11 +102,12 @@ func namespace(name string, labels map[string]string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 }
 
-func seed() *corev1beta1.Seed {
+// LocalSeed is a seed whose machines are containers on its agent's host.
+func LocalSeed(name, region string) *corev1beta1.Seed {
 	return &corev1beta1.Seed{
-		ObjectMeta: metav1.ObjectMeta{Name: Name},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1beta1.SeedSpec{
-			Provider: corev1beta1.SeedProvider{Type: Name, Region: Name},
+			Provider: corev1beta1.SeedProvider{Type: Name, Region: region},
 			Networks: corev1beta1.SeedNetworks{Pods: seedPods, Services: seedServices},
 		},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/controllers/shoot/internal/target"
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/scheme"
 	"github.com/loam-cloud/loam/shoots"
 )
 
@@ -33,15 +34,20 @@ func (o *operationRun) publishMachines(ctx context.Context, flow *shoots.Flow, c
 		problems = append(problems, o.publishMachine(ctx, m))
 	}
 	var all v1alpha1.MachineList
-	if err := o.Client.List(ctx, &all, client.InNamespace(o.shoot.Namespace)); err != nil {
+	if err := o.Client.List(ctx, &all, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
 		return fault.Wrap(fault.Transient, err)
 	}
 	for i := range all.Items {
-		if m := &all.Items[i]; m.Spec.ShootName == o.shoot.Name && !existing[m.Name] {
+		if m := &all.Items[i]; !existing[m.Name] {
 			problems = append(problems, client.IgnoreNotFound(o.Client.Delete(ctx, m)))
 		}
 	}
 	return fault.Wrap(fault.Transient, errors.Join(problems...))
+}
+
+// ofShoot selects the machines of one Shoot.
+func ofShoot(name string) client.MatchingFields {
+	return client.MatchingFields{scheme.MachineShootName: name}
 }
 
 func (o *operationRun) publishMachine(ctx context.Context, m v1alpha1.Machine) error {
@@ -164,14 +170,12 @@ func (o *operationRun) keepAccess(ctx context.Context) error {
 // unpublish removes what was written for the Shoot: its Machines and its Secrets.
 func (o *operationRun) unpublish(ctx context.Context) error {
 	machines := &v1alpha1.MachineList{}
-	if err := o.Client.List(ctx, machines, client.InNamespace(o.shoot.Namespace)); err != nil {
+	if err := o.Client.List(ctx, machines, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
 		return fault.Wrap(fault.Transient, err)
 	}
 	doomed := []client.Object{o.kubeconfigSecret(), &gardencorev1beta1.InternalSecret{ObjectMeta: o.owned(target.AuthoritiesName(o.shoot.Name))}}
 	for i := range machines.Items {
-		if machines.Items[i].Spec.ShootName == o.shoot.Name {
-			doomed = append(doomed, &machines.Items[i])
-		}
+		doomed = append(doomed, &machines.Items[i])
 	}
 	var problems []error
 	for _, object := range doomed {

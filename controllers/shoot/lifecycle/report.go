@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gardener/gardener/pkg/apis/core"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -150,18 +152,25 @@ func (o *operationRun) write(ctx context.Context, change func(*gardencorev1beta1
 	return nil
 }
 
-// project finds the project that a Shoot's namespace belongs to.
+// project finds the project that a Shoot's namespace belongs to. The namespace's
+// label says so, as soon as its project's controller has been there; an agent
+// may have no right to look further.
 func (o *operationRun) project(ctx context.Context) (string, error) {
-	var projects gardencorev1beta1.ProjectList
-	if err := o.Client.List(ctx, &projects); err != nil {
+	namespace := &corev1.Namespace{}
+	if err := o.Client.Get(ctx, client.ObjectKey{Name: o.shoot.Namespace}, namespace); err != nil {
 		return "", fault.Wrap(fault.Transient, err)
 	}
-	for _, p := range projects.Items {
-		if p.Spec.Namespace != nil && *p.Spec.Namespace == o.shoot.Namespace {
-			return p.Name, nil
-		}
+	if name := namespace.Labels[v1beta1constants.ProjectName]; name != "" {
+		return name, nil
 	}
-	return "", fault.New(fault.Invalid, "metadata.namespace: %q belongs to no project", o.shoot.Namespace)
+	var projects gardencorev1beta1.ProjectList
+	if err := o.Client.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: o.shoot.Namespace}); err != nil {
+		return "", fault.Wrap(fault.Transient, err)
+	}
+	if len(projects.Items) == 0 {
+		return "", fault.New(fault.Invalid, "metadata.namespace: %q belongs to no project", o.shoot.Namespace)
+	}
+	return projects.Items[0].Name, nil
 }
 
 func (o *operationRun) now() metav1.Time { return metav1.NewTime(o.Clock.Now()) }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
+	"github.com/gardener/gardener/pkg/apis/core"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
@@ -198,12 +199,12 @@ func (r *Reconciler) profile(ctx context.Context, shoot *gardencorev1beta1.Shoot
 // tolerations are the Shoot's own and those that its project gives every Shoot.
 func (r *Reconciler) tolerations(ctx context.Context, shoot *gardencorev1beta1.Shoot) ([]gardencorev1beta1.Toleration, error) {
 	var projects gardencorev1beta1.ProjectList
-	if err := r.Client.List(ctx, &projects); err != nil {
+	if err := r.Client.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: shoot.Namespace}); err != nil {
 		return nil, fmt.Errorf("listing projects: %w", err)
 	}
 	all := slices.Clone(shoot.Spec.Tolerations)
 	for _, project := range projects.Items {
-		if project.Spec.Namespace != nil && *project.Spec.Namespace == shoot.Namespace && project.Spec.Tolerations != nil {
+		if project.Spec.Tolerations != nil {
 			all = append(all, project.Spec.Tolerations.Defaults...)
 		}
 	}
