@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden"
 )
 
 // Version is Loam's version.
@@ -30,6 +31,8 @@ type Config struct {
 	DataDir string
 	// Listen is address and port of the API; empty means the garden's default.
 	Listen string
+	// Etcd holds the garden's objects, when it is used, instead of DataDir.
+	Etcd garden.ExternalEtcd
 	// DockerHost is the Docker Engine API; empty means DOCKER_HOST, else the
 	// daemon's default socket.
 	DockerHost string
@@ -51,6 +54,7 @@ func (c Config) Validate() error {
 			problems = append(problems, field.Invalid(field.NewPath("listen"), c.Listen, "must be address:port, as in 127.0.0.1:6440"))
 		}
 	}
+	problems = append(problems, c.Etcd.Validate(field.NewPath("etcd"))...)
 	for i, m := range c.Manifests {
 		if _, err := os.Stat(m); err != nil {
 			problems = append(problems, field.Invalid(field.NewPath("manifests").Index(i), m, err.Error()))

@@ -50,6 +50,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	g, err := garden.Start(ctx, garden.Config{
 		DataDir:            c.DataDir,
 		Listen:             c.Listen,
+		Etcd:               c.Etcd,
 		KubernetesVersions: versions,
 		Logger:             logger.WithName("garden"),
 		PostStart: func(ctx context.Context, cfg *rest.Config) error {

@@ -34,6 +34,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 		Example: `  loam up
   loam up --detach
   loam up --listen 127.0.0.1:7443 -f shoots.yaml
+  loam up --etcd-servers https://10.0.0.1:2379,https://10.0.0.2:2379 --etcd-cafile ca.crt --etcd-certfile tls.crt --etcd-keyfile tls.key
   kubectl --kubeconfig ~/.local/share/loam/kubeconfig get shoots -A`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -65,6 +66,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	f.StringVar(&c.Listen, "listen", "", "address and port of the API (default "+garden.DefaultListen+")")
 	f.StringVar(&file, "config", "", "configuration file; flags win over it")
 	f.StringArrayVarP(&c.Manifests, "filename", "f", nil, "manifest to apply once the garden is ready; may be given several times")
+	etcdFlags(f, &c.Etcd)
 	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
 	return cmd
 }
@@ -76,6 +78,10 @@ func upFlags(c app.Config, file string) []string {
 	}
 	if c.Listen != "" {
 		flags = append(flags, "--listen", c.Listen)
+	}
+	if c.Etcd.Used() {
+		flags = append(flags, "--etcd-servers", strings.Join(c.Etcd.Servers, ","), "--etcd-cafile", c.Etcd.CAFile,
+			"--etcd-certfile", c.Etcd.CertFile, "--etcd-keyfile", c.Etcd.KeyFile, "--etcd-prefix", c.Etcd.Prefix)
 	}
 	for _, m := range c.Manifests {
 		flags = append(flags, "--filename", m)

@@ -26,6 +26,9 @@ type Config struct {
 	DataDir string
 	// Listen is host:port, DefaultListen when empty. Port 0 takes a free port.
 	Listen string
+	// Etcd holds the objects instead of the garden's own store, when it is used.
+	// Keys and certificates stay in DataDir.
+	Etcd ExternalEtcd
 	// KubernetesVersions are the versions, like v1.36.3, for which a node image
 	// is on this host. They are what the CloudProfile local offers.
 	KubernetesVersions []string

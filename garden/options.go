@@ -87,6 +87,13 @@ func (g *Garden) setAuthentication(o *options.Options) {
 }
 
 func (g *Garden) setStore(o *options.Options) {
+	o.Etcd.EncryptionProviderConfigFilepath = g.path(encryptionFile)
+	// A key that is put first into the file is used within a minute.
+	o.Etcd.EncryptionProviderConfigAutomaticReload = true
+	if g.config.Etcd.Used() {
+		g.config.Etcd.ApplyTo(&o.Etcd.StorageConfig)
+		return
+	}
 	transport := &o.Etcd.StorageConfig.Transport
 	// Never resolved. It tells the stores of two gardens in one process apart,
 	// for which some of the server's state is kept by address.
@@ -94,9 +101,6 @@ func (g *Garden) setStore(o *options.Options) {
 	transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) { return g.store.Dial(ctx) }, nil
 	}
-	o.Etcd.EncryptionProviderConfigFilepath = g.path(encryptionFile)
-	// A key that is put first into the file is used within a minute.
-	o.Etcd.EncryptionProviderConfigAutomaticReload = true
 }
 
 // pluginsOff are all admission plug-ins but those that mean something without

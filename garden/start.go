@@ -6,15 +6,18 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/gofrs/flock"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/internal/etcd"
 	"github.com/loam-cloud/loam/garden/internal/pki"
@@ -41,6 +44,7 @@ type Garden struct {
 	made  string
 	hosts []string
 	files pki.Files
+	// store is nil when the objects are in an etcd that others run.
 	store *etcd.Server
 	rest  *rest.Config
 	klog  *klogWriter
@@ -77,7 +81,9 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 		return nil, withUnlock(err, g.lock)
 	}
 	g.klog.loud.Store(true)
-	g.store.LogWarnings()
+	if g.store != nil {
+		g.store.LogWarnings()
+	}
 	go g.watch()
 	return g, nil
 }
@@ -102,9 +108,11 @@ func (g *Garden) run(ctx context.Context) error {
 	if err := g.prepareFiles(); err != nil {
 		return err
 	}
-	var err error
-	if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.Logger.WithName("etcd")); err != nil {
-		return err
+	if !g.config.Etcd.Used() {
+		var err error
+		if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.Logger.WithName("etcd")); err != nil {
+			return err
+		}
 	}
 	if err := g.serve(); err != nil {
 		return err
@@ -182,11 +190,18 @@ func (g *Garden) waitReady(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(pollReady)
 	defer ticker.Stop()
+	probe := time.Now().Add(settle)
 	for {
 		var status int
 		answer, err := kube.Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").Do(ctx).StatusCode(&status).Raw()
 		if err == nil && status == http.StatusOK {
 			return nil
+		}
+		if time.Now().After(probe) {
+			probe = time.Now().Add(settle)
+			if err := g.readable(ctx, kube); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -196,6 +211,18 @@ func (g *Garden) waitReady(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// readable tells whether the secrets in the store were encrypted with a key that
+// this garden has. A server that cannot read them is never ready, and says
+// nothing but that.
+func (g *Garden) readable(ctx context.Context, kube kubernetes.Interface) error {
+	_, err := kube.CoreV1().Secrets("").List(ctx, metav1.ListOptions{Limit: 1})
+	// The server has no type for it.
+	if err == nil || !strings.Contains(err.Error(), "unable to transform key") {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the secrets in the store cannot be read with the keys in %q: put back the file with which they were written", g.path(encryptionFile))
 }
 
 func (g *Garden) bootstrap(ctx context.Context) error {

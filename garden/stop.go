@@ -34,11 +34,15 @@ func (g *Garden) Stop(ctx context.Context) error {
 // watch takes the garden down when it is told to, or when a part of it ends.
 func (g *Garden) watch() {
 	var cause error
+	var storeStopped <-chan struct{}
+	if g.store != nil {
+		storeStopped = g.store.Stopped()
+	}
 	select {
 	case <-g.stopped:
 	case <-g.serverDone:
 		cause = fmt.Errorf("the API server ended by itself: %w", orUnknown(g.serverErr))
-	case <-g.store.Stopped():
+	case <-storeStopped:
 		cause = errors.New("etcd ended by itself")
 	}
 	g.closeParts()

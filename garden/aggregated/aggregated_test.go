@@ -1,0 +1,242 @@
+package aggregated_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"github.com/go-logr/logr/funcr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/aggregated"
+	"github.com/loam-cloud/loam/garden/gardentest"
+	"github.com/loam-cloud/loam/garden/scheme"
+)
+
+func TestMain(m *testing.M) { os.Exit(gardentest.Main(m)) }
+
+// log collects what a replica says.
+type log struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (l *log) write(prefix, args string) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.text.WriteString(prefix + args + "\n")
+}
+
+func (l *log) String() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.String()
+}
+
+// replica is a running server.
+type replica struct {
+	log    *log
+	config *rest.Config
+	stop   func()
+}
+
+// run starts a replica beside the garden of this test binary, which plays the
+// Kubernetes that authenticates and authorizes.
+func run(t *testing.T, namespace string, etcd garden.ExternalEtcd, change func(*aggregated.Config)) *replica {
+	t.Helper()
+	g := gardentest.Start(t)
+	admin, err := clientcmd.BuildConfigFromFlags("", g.KubeconfigPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{log: &log{}}
+	config := aggregated.Config{
+		REST: admin, Kubeconfig: g.KubeconfigPath(), Listen: gardentest.FreeAddress(t), Namespace: namespace, Service: "api", Etcd: etcd,
+		Logger: funcr.New(r.log.write, funcr.Options{}), StopTimeout: time.Second,
+	}
+	if change != nil {
+		change(&config)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- aggregated.Run(ctx, config) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+	})
+	t.Cleanup(r.stop)
+
+	kube, err := kubernetes.NewForConfig(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the server is not ready; its log:\n%s", r.log)
+		}
+		secret, err := kube.CoreV1().Secrets(namespace).Get(t.Context(), "loam-apiserver", metav1.GetOptions{})
+		if err != nil {
+			continue
+		}
+		r.config = &rest.Config{Host: "https://" + config.Listen, TLSClientConfig: rest.TLSClientConfig{
+			CAData: secret.Data["ca.crt"], CertData: admin.CertData, KeyData: admin.KeyData,
+		}, QPS: -1}
+		direct, err := kubernetes.NewForConfig(r.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := direct.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(t.Context()); err == nil {
+			return r
+		}
+	}
+}
+
+func (r *replica) client(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.New(r.config, client.Options{Scheme: scheme.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func namespace(t *testing.T) string {
+	t.Helper()
+	name := "agg-" + rand.String(6)
+	if err := gardentest.Client(t).Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestReplicas wants two replicas to share keys and objects, and nothing of them
+// in the store of the Kubernetes beside them.
+func TestReplicas(t *testing.T) {
+	etcd, ns := gardentest.Etcd(t), namespace(t)
+	one, two := run(t, ns, etcd, nil), run(t, ns, etcd, nil)
+
+	class := &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "c" + rand.String(6)}, Handler: "here"}
+	secret := &v1beta1.InternalSecret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: ns}, Data: map[string][]byte{"a": []byte("b")}}
+	for _, object := range []client.Object{class, secret} {
+		if err := one.client(t).Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		if err := two.client(t).Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			t.Errorf("the second replica does not see %T: %v", object, err)
+		}
+	}
+	if err := gardentest.Client(t).Get(t.Context(), client.ObjectKeyFromObject(class), class); !apierrors.IsNotFound(err) {
+		t.Errorf("the Kubernetes beside it has the object too: %v", err)
+	}
+
+	one.stop()
+	if err := two.client(t).Delete(t.Context(), class); err != nil {
+		t.Errorf("with one replica gone: %v", err)
+	}
+}
+
+// TestDelegates wants the Kubernetes beside it to decide who may do what.
+func TestDelegates(t *testing.T) {
+	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(r.config.CAData)
+	anonymous := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	for path, want := range map[string]int{"/readyz": http.StatusOK, "/apis/core.gardener.cloud/v1beta1/seeds": http.StatusForbidden} {
+		answer, err := anonymous.Get(r.config.Host + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, answer.StatusCode, want)
+		}
+	}
+
+	account := rest.AnonymousClientConfig(r.config)
+	account.BearerToken = readerToken(t)
+	viewer, err := client.New(account, client.Options{Scheme: scheme.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := viewer.List(t.Context(), &v1beta1.SeedList{}); err != nil {
+		t.Errorf("a reader cannot read: %v", err)
+	}
+	if err := viewer.Create(t.Context(), &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Handler: "here"}); !apierrors.IsForbidden(err) {
+		t.Errorf("a reader writes: %v", err)
+	}
+}
+
+// readerToken is that of a service account which may read what the server holds.
+func readerToken(t *testing.T) string {
+	t.Helper()
+	c, ns, name := gardentest.Client(t), namespace(t), "reader-"+rand.String(6)
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns}}
+	for _, object := range []client.Object{
+		account,
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{v1beta1.GroupName}, Resources: []string{"*"}, Verbs: []string{"get", "list"}}}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: name}},
+		},
+	} {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := &authenticationv1.TokenRequest{}
+	if err := c.SubResource("token").Create(t.Context(), account, token); err != nil {
+		t.Fatal(err)
+	}
+	return token.Status.Token
+}
+
+// TestRegistration wants APIServices of others left alone. Those of this
+// Kubernetes are its own: it serves the groups itself.
+func TestRegistration(t *testing.T) {
+	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	for range 100 {
+		if strings.Contains(r.log.String(), "--take-over") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := r.log.String(); !strings.Contains(got, "is registered by something else (served by the cluster itself") {
+		t.Errorf("the log does not say whose registration is kept:\n%s", got)
+	}
+	if err := gardentest.Client(t).List(t.Context(), &v1beta1.SeedList{}); err != nil {
+		t.Errorf("the group is served no more: %v", err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	err := aggregated.Config{Listen: "nowhere", CertFile: "aggregated_test.go"}.Validate()
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, path := range []string{"listen", "namespace", "service", "etcd.servers", "tls.keyFile", "tls.caFile"} {
+		if !strings.Contains(err.Error(), path+":") {
+			t.Errorf("%v: nothing about %s", err, path)
+		}
+	}
+}
