@@ -34,29 +34,26 @@ func TestServerSideApply(t *testing.T) {
 		t.Run(s.resource.Version+" "+s.kind, func(t *testing.T) {
 			t.Parallel() // each waits for a second
 			ctx, c, name := context.Background(), s.client(t, namespace), "apply-"+rand.String(5)
-			apply := func(manager string, extra map[string]any) (string, error) {
-				object := s.object(namespace, name)
-				for key, value := range extra {
-					object.Object[key] = value
-				}
+			apply := func(manager string) (string, error) {
+				object := s.object(t, namespace, name)
 				applied, err := c.Apply(ctx, name, object, metav1.ApplyOptions{FieldManager: manager})
 				if err != nil {
 					return "", err
 				}
 				return applied.GetResourceVersion(), nil
 			}
-			first, err := apply("one", nil)
+			first, err := apply("one")
 			if err != nil {
 				t.Fatal(err)
 			}
 			// Managed fields have timestamps of a second.
 			time.Sleep(time.Second)
-			if again, err := apply("one", nil); err != nil || again != first {
+			if again, err := apply("one"); err != nil || again != first {
 				t.Errorf("a repeated apply wrote: %s, then %s, %v", first, again, err)
 			}
 		})
 	}
-	shoot := sampleOf(t, "Shoot").object(namespace, "conflict")
+	shoot := sampleOf(t, "Shoot").object(t, namespace, "conflict")
 	c := sampleOf(t, "Shoot").client(t, namespace)
 	if _, err := c.Apply(context.Background(), "conflict", shoot, metav1.ApplyOptions{FieldManager: "one"}); err != nil {
 		t.Fatal(err)
@@ -69,7 +66,7 @@ func TestServerSideApply(t *testing.T) {
 }
 
 func TestUnknownFieldsAreRefused(t *testing.T) {
-	object := sampleOf(t, "Shoot").object(gardentest.Namespace(t), "unknown")
+	object := sampleOf(t, "Shoot").object(t, gardentest.Namespace(t), "unknown")
 	object.Object["spec"].(map[string]any)["purpos"] = "testing"
 	_, err := sampleOf(t, "Shoot").client(t, object.GetNamespace()).Create(context.Background(), object, metav1.CreateOptions{FieldValidation: "Strict"})
 	if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), `unknown field "spec.purpos"`) {
@@ -199,7 +196,7 @@ func TestControllerDeploymentVersions(t *testing.T) {
 			old = s
 		}
 	}
-	if _, err := present.client(t, "").Create(ctx, present.object("", name), metav1.CreateOptions{}); err != nil {
+	if _, err := present.client(t, "").Create(ctx, present.object(t, "", name), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := old.client(t, "").Get(ctx, name, metav1.GetOptions{})
@@ -221,7 +218,7 @@ func TestServerFillsInStatus(t *testing.T) {
 	if want := "gardener.cloud:workloadidentity:" + namespace + ":id:" + string(identity.UID); identity.Status.Sub != want {
 		t.Errorf("subject: got %q, want %q", identity.Status.Sub, want)
 	}
-	object := sampleOf(t, "Bastion").object(namespace, "bastion")
+	object := sampleOf(t, "Bastion").object(t, namespace, "bastion")
 	create(t, object)
 	bastion := &operationsv1alpha1.Bastion{}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(object), bastion); err != nil {
@@ -233,7 +230,7 @@ func TestServerFillsInStatus(t *testing.T) {
 	}
 	time.Sleep(time.Second)
 	patch(t, bastion, `{"metadata":{"annotations":{"operations.gardener.cloud/operation":"keepalive"}}}`)
-	if !first.Before(bastion.Status.ExpirationTimestamp) || len(bastion.Annotations) > 0 {
+	if !first.Before(bastion.Status.ExpirationTimestamp) || bastion.Annotations["operations.gardener.cloud/operation"] != "" {
 		t.Errorf("after a heartbeat: %v, %v", bastion.Status.ExpirationTimestamp, bastion.Annotations)
 	}
 	project := create(t, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: "owned-" + rand.String(5)}})
@@ -265,7 +262,7 @@ func TestCustomResources(t *testing.T) {
 	}
 	thing := sample{resource: kind, kind: "Thing", body: map[string]any{"a": "b"}}
 	eventually(t, "a thing to be created", func() error {
-		_, err := thing.client(t, "").Create(ctx, thing.object("", "one"), metav1.CreateOptions{})
+		_, err := thing.client(t, "").Create(ctx, thing.object(t, "", "one"), metav1.CreateOptions{})
 		return err
 	})
 }

@@ -71,8 +71,8 @@ func TestNamespaceDeletion(t *testing.T) {
 	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
 	var objects []client.Object
 	for _, s := range samples() {
-		if s.namespaced {
-			objects = append(objects, create(t, s.object(namespace, "gone")))
+		if s.namespaced && s.home == "" {
+			objects = append(objects, create(t, s.object(t, namespace, "gone")))
 		}
 	}
 	held := newShoot(namespace, "held")

@@ -17,7 +17,7 @@ import (
 func FuzzCreate(f *testing.F) {
 	all := samples()
 	for i, s := range all {
-		f.Add(i, marshal(f, s.object("garden-local", "fuzz")))
+		f.Add(i, marshal(f, s.object(f, "garden-local", "fuzz")))
 		f.Add(i, marshal(f, map[string]any{"metadata": map[string]any{"name": "fuzz"}}))
 		f.Add(i, marshal(f, map[string]any{"metadata": map[string]any{"name": "fuzz"}, "spec": nil, "status": map[string]any{}}))
 		f.Add(i, marshal(f, map[string]any{"metadata": nil, "spec": map[string]any{

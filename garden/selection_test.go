@@ -2,6 +2,7 @@ package garden_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,46 +21,57 @@ import (
 // TestFieldSelectors wants each selectable field to find the object that has the
 // value, to leave out one that has not, and unknown fields to be refused.
 func TestFieldSelectors(t *testing.T) {
-	ctx, namespace, one := context.Background(), gardentest.Namespace(t), "sel-"+rand.String(5)
-	ref := map[string]any{"name": one, "namespace": one}
-	for kind, test := range map[string]struct {
-		fields map[string]string
-		change string
-		status string
+	namespace, one := gardentest.Namespace(t), "sel-"+rand.String(5)
+	newNamespace(t, "garden-"+one)
+	shoot := newShoot(namespace, one)
+	shoot.Spec.SeedName = ptr.To("local")
+	create(t, shoot)
+	commonObjects(t, "", "", nil)
+	ref := map[string]any{"name": one, "namespace": namespace, "kind": "Shoot", "apiVersion": "core.gardener.cloud/v1beta1"}
+	shootFields := map[string]string{"spec.shootRef.name": one, "spec.shootRef.namespace": namespace}
+	for row, test := range map[string]struct {
+		kind    string
+		content map[string]any
+		fields  map[string]string
+		status  string
 	}{
-		"Shoot": {map[string]string{
+		"Shoot": {"Shoot", map[string]any{"seedName": "local"}, map[string]string{
 			"spec.seedName": "local", "status.seedName": one, "spec.cloudProfileName": "local", "spec.cloudProfile.name": "local",
 			"spec.cloudProfile.Name": "local", "spec.cloudProfile.Kind": "CloudProfile",
-		}, `{"spec":{"seedName":"local"}}`, `{"status":{"seedName":"` + one + `"}}`},
-		"Project":                {map[string]string{"spec.namespace": "garden-" + one}, `{"spec":{"namespace":"garden-` + one + `"}}`, ""},
-		"NamespacedCloudProfile": {map[string]string{"spec.parent.name": one}, `{"spec":{"parent":{"name":"` + one + `"}}}`, ""},
-		"BackupBucket": {map[string]string{"spec.seedName": one, "spec.shootRef.name": one, "spec.shootRef.namespace": one},
-			string(marshal(t, spec(map[string]any{"seedName": one, "shootRef": ref}))), ""},
-		"BackupEntry": {map[string]string{"spec.seedName": one, "spec.bucketName": one, "spec.shootRef.name": one, "spec.shootRef.namespace": one},
-			string(marshal(t, spec(map[string]any{"seedName": one, "bucketName": one, "shootRef": ref}))), ""},
-		"ControllerInstallation": {map[string]string{"spec.registrationRef.name": one, "spec.seedRef.name": one},
-			string(marshal(t, spec(map[string]any{"registrationRef": ref, "seedRef": ref}))), ""},
-		"InternalSecret": {map[string]string{"type": "Opaque"}, `{}`, ""},
-		"Bastion":        {map[string]string{"spec.seedName": one, "spec.shootRef.name": one}, string(marshal(t, spec(map[string]any{"seedName": one, "shootRef": ref}))), ""},
-		"ManagedSeed":    {map[string]string{"spec.shoot.name": one}, string(marshal(t, spec(map[string]any{"shoot": ref}))), ""},
-		"Machine":        {map[string]string{"spec.shootName": one}, `{"spec":{"shootName":"` + one + `"}}`, ""},
+		}, `{"status":{"seedName":"` + one + `"}}`},
+		"Project":                            {"Project", map[string]any{"namespace": "garden-" + one}, map[string]string{"spec.namespace": "garden-" + one}, ""},
+		"NamespacedCloudProfile":             {"NamespacedCloudProfile", nil, map[string]string{"spec.parent.name": "local"}, ""},
+		"BackupBucket of a seed":             {"BackupBucket", nil, map[string]string{"spec.seedName": "local"}, ""},
+		"BackupBucket of a shoot":            {"BackupBucket", map[string]any{"seedName": nil, "shootRef": ref}, shootFields, ""},
+		"BackupEntry of a seed":              {"BackupEntry", map[string]any{"seedName": "local"}, map[string]string{"spec.seedName": "local", "spec.bucketName": "sample"}, ""},
+		"BackupEntry of a shoot":             {"BackupEntry", map[string]any{"shootRef": ref}, shootFields, ""},
+		"ControllerInstallation on a seed":   {"ControllerInstallation", nil, map[string]string{"spec.registrationRef.name": "sample", "spec.seedRef.name": "local"}, ""},
+		"ControllerInstallation for a shoot": {"ControllerInstallation", map[string]any{"seedRef": nil, "shootRef": ref}, shootFields, ""},
+		"InternalSecret":                     {"InternalSecret", nil, map[string]string{"type": "Opaque"}, ""},
+		"Bastion":                            {"Bastion", nil, map[string]string{"spec.seedName": "local", "spec.shootRef.name": "of-" + one}, ""},
+		"ManagedSeed":                        {"ManagedSeed", nil, map[string]string{"spec.shoot.name": "of-" + one}, ""},
+		"Machine":                            {"Machine", map[string]any{"shootName": one}, map[string]string{"spec.shootName": one}, ""},
 	} {
-		t.Run(kind, func(t *testing.T) {
-			s := sampleOf(t, kind)
-			c := s.client(t, namespace)
-			if _, err := c.Create(ctx, s.object(namespace, one), metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
+		t.Run("garden-api: Served semantics/Field selectors/"+row, func(t *testing.T) {
+			s := sampleOf(t, test.kind)
+			ctx, c, name := context.Background(), s.client(t, namespace), one
+			if test.kind == "Shoot" || strings.Contains(row, "shoot") {
+				name += "-two"
 			}
-			if _, err := c.Patch(ctx, one, types.MergePatchType, []byte(test.change), metav1.PatchOptions{}); err != nil {
+			object := s.object(t, namespace, name)
+			for field, value := range test.content {
+				setOrDrop(object.Object["spec"].(map[string]any), field, value)
+			}
+			if _, err := c.Create(ctx, object, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if test.status != "" {
-				if _, err := c.Patch(ctx, one, types.MergePatchType, []byte(test.status), metav1.PatchOptions{}, "status"); err != nil {
+				if _, err := c.Patch(ctx, name, types.MergePatchType, []byte(test.status), metav1.PatchOptions{}, "status"); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for field, value := range test.fields {
-				both := "metadata.name=" + one + "," + field
+				both := "metadata.name=" + name + "," + field
 				if list, err := c.List(ctx, metav1.ListOptions{FieldSelector: both + "=" + value}); err != nil || len(list.Items) != 1 {
 					t.Errorf("%s=%s: got %v, %v; want one", field, value, list, err)
 				}
@@ -72,6 +84,14 @@ func TestFieldSelectors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func setOrDrop(content map[string]any, field string, value any) {
+	if value == nil {
+		delete(content, field)
+		return
+	}
+	content[field] = value
 }
 
 func sampleOf(tb testing.TB, kind string) sample {

@@ -176,10 +176,13 @@ func TestShootsThatAreRefused(t *testing.T) {
 // its profile and its project are gone.
 func TestShootOutlivesWhatItRefersTo(t *testing.T) {
 	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
-	profile := create(t, &v1beta1.CloudProfile{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "passing-"},
-		Spec:       v1beta1.CloudProfileSpec{Type: "local", Kubernetes: v1beta1.KubernetesSettings{Versions: []v1beta1.ExpirableVersion{{Version: "1.36.3"}, {Version: "1.36.2", ExpirationDate: ptr.To(metav1.Unix(1, 0))}}}},
-	})
+	local := &v1beta1.CloudProfile{}
+	if err := c.Get(ctx, client.ObjectKey{Name: "local"}, local); err != nil {
+		t.Fatal(err)
+	}
+	profile := &v1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{GenerateName: "passing-"}, Spec: local.Spec}
+	profile.Spec.Kubernetes.Versions = []v1beta1.ExpirableVersion{{Version: "1.36.3"}, {Version: "1.36.2", ExpirationDate: ptr.To(metav1.Unix(1, 0))}}
+	create(t, profile)
 	shoot := newShoot(namespace, "alone")
 	shoot.Spec.CloudProfile.Name = profile.Name
 	expired := shoot.DeepCopy()
@@ -192,7 +195,9 @@ func TestShootOutlivesWhatItRefersTo(t *testing.T) {
 	if err := c.Delete(ctx, profile); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Delete(ctx, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: strings.TrimPrefix(namespace, "garden-")}}); err != nil {
+	project := &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: strings.TrimPrefix(namespace, "garden-")}}
+	patch(t, project, `{"metadata":{"annotations":{"confirmation.gardener.cloud/deletion":"true"}}}`)
+	if err := c.Delete(ctx, project); err != nil {
 		t.Fatal(err)
 	}
 	patch(t, shoot, `{"spec":{"hibernation":{"enabled":true}}}`)

@@ -111,7 +111,7 @@ func TestDiskFormat(t *testing.T) {
 	}
 	for _, s := range samples() {
 		if s.kind == "Machine" || s.kind == "Quota" || s.kind == "ControllerDeployment" {
-			if err := c.Create(ctx, s.object("garden-local", "disk-"+s.resource.Version)); err != nil {
+			if err := c.Create(ctx, s.object(t, "garden-local", "disk-"+s.resource.Version)); err != nil {
 				t.Fatalf("creating %s: %v", s.kind, err)
 			}
 		}

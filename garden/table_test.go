@@ -30,7 +30,7 @@ func getTable(t *testing.T, s sample, namespace, name string) *metav1.Table {
 	request := c.Get().Resource(s.resource.Resource).Param("fieldSelector", "metadata.name="+name).
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
 	if s.namespaced {
-		request = request.Namespace(namespace)
+		request = request.Namespace(s.namespace(namespace))
 	}
 	raw, err := request.Do(context.Background()).Raw()
 	if err != nil {

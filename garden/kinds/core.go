@@ -2,37 +2,44 @@ package kinds
 
 import (
 	"context"
+	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/gardener/gardener/pkg/apis/core"
-	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/loam-cloud/loam/garden/strategy"
+	"github.com/loam-cloud/loam/garden/validation/cloudprofiles"
+	"github.com/loam-cloud/loam/garden/validation/projects"
+	"github.com/loam-cloud/loam/garden/validation/seeds"
 )
 
-func coreKinds(shoots shootRules) []strategy.Kind {
+func coreKinds(shoots shootRules, r references) []strategy.Kind {
 	return []strategy.Kind{
 		shootKind(shoots),
-		projectKind(),
+		projectKind(r),
 		seedKind(),
 		cloudProfileKind(),
-		namespacedCloudProfileKind(),
-		backupBucketKind(),
-		backupEntryKind(),
-		controllerRegistrationKind(),
+		namespacedCloudProfileKind(r),
+		backupBucketKind(r),
+		backupEntryKind(r),
+		controllerRegistrationKind(r),
 		controllerDeploymentKind(),
-		controllerInstallationKind(),
+		controllerInstallationKind(r),
 		exposureClassKind(),
 		quotaKind(),
-		secretBindingKind(),
+		secretBindingKind(r),
 		internalSecretKind(),
 		shootStateKind(),
 	}
 }
 
-func projectKind() strategy.Kind {
+func projectKind(r references) strategy.Kind {
 	return strategy.Define[core.Project, core.ProjectList](strategy.Definition[core.Project]{
 		Resource: "projects", Singular: "project", ClusterScoped: true,
 		Columns: []strategy.Column[core.Project]{
@@ -45,9 +52,11 @@ func projectKind() strategy.Kind {
 			return fields.Set{core.ProjectNamespace: deref(p.Spec.Namespace)}
 		},
 		Index:            []string{core.ProjectNamespace},
-		PrepareForCreate: recordProjectCreator,
-		ValidateName:     projectName,
-		Validate:         validateProject,
+		PrepareForCreate: prepareProjectForCreate,
+		PrepareForUpdate: func(_ context.Context, p, old *core.Project) { prepareProjectForUpdate(p, old) },
+		ValidateName:     projects.Name,
+		Validate:         whenChanged(func(p *core.Project) any { return p.Spec }, r.validateProject),
+		ValidateDelete:   confirmed[*core.Project](core.Resource("projects")),
 	})
 }
 
@@ -62,7 +71,9 @@ func seedKind() strategy.Kind {
 			{Name: "Version", Description: "Version of the seed's agent.", Cell: func(s *core.Seed) any { return agentVersion(s.Status.Gardener) }},
 			{Name: "K8S Version", Description: "Kubernetes version of the seed.", Cell: func(s *core.Seed) any { return deref(s.Status.KubernetesVersion) }},
 		},
-		Validate: validateSeed,
+		ValidateName:   seeds.Name,
+		Validate:       whenChanged(func(s *core.Seed) any { return s.Spec }, alone(seeds.Validate)),
+		ValidateStatus: alone(seeds.ValidateStatus),
 	})
 }
 
@@ -74,11 +85,11 @@ func cloudProfileKind() strategy.Kind {
 			{Name: "Type", Description: "Type of infrastructure.", Cell: func(p *core.CloudProfile) any { return p.Spec.Type }},
 			{Name: "Kubernetes", Description: "Kubernetes versions on offer.", Wide: true, Cell: func(p *core.CloudProfile) any { return versionList(p.Spec.Kubernetes.Versions) }},
 		},
-		Validate: validateCloudProfile,
+		Validate: whenChanged(func(p *core.CloudProfile) any { return p.Spec }, alone(cloudprofiles.Validate)),
 	})
 }
 
-func namespacedCloudProfileKind() strategy.Kind {
+func namespacedCloudProfileKind(r references) strategy.Kind {
 	return strategy.Define[core.NamespacedCloudProfile, core.NamespacedCloudProfileList](strategy.Definition[core.NamespacedCloudProfile]{
 		Resource: "namespacedcloudprofiles", Singular: "namespacedcloudprofile", ShortNames: []string{"nscpfl"},
 		Columns: []strategy.Column[core.NamespacedCloudProfile]{
@@ -88,118 +99,7 @@ func namespacedCloudProfileKind() strategy.Kind {
 		Fields: func(p *core.NamespacedCloudProfile) fields.Set {
 			return fields.Set{core.NamespacedCloudProfileParentRefName: p.Spec.Parent.Name}
 		},
-		Validate: validateNamespacedCloudProfile,
-	})
-}
-
-func backupBucketKind() strategy.Kind {
-	return strategy.Define[core.BackupBucket, core.BackupBucketList](strategy.Definition[core.BackupBucket]{
-		Resource: "backupbuckets", Singular: "backupbucket", ShortNames: []string{"bbc"}, ClusterScoped: true,
-		Columns: []strategy.Column[core.BackupBucket]{
-			{Name: "Status", Description: "What was last done to the bucket.", Cell: func(b *core.BackupBucket) any { return lastOperation(b.Status.LastOperation) }},
-			{Name: "Provider", Description: "Type of the bucket's infrastructure.", Cell: func(b *core.BackupBucket) any { return b.Spec.Provider.Type }},
-			{Name: "Region", Description: "Region of the bucket.", Cell: func(b *core.BackupBucket) any { return b.Spec.Provider.Region }},
-			{Name: "Seed", Description: "Seed that uses the bucket.", Cell: func(b *core.BackupBucket) any { return deref(b.Spec.SeedName) }},
-		},
-		Fields: func(b *core.BackupBucket) fields.Set {
-			ref := derefReference(b.Spec.ShootRef)
-			return fields.Set{
-				core.BackupBucketSeedName:          deref(b.Spec.SeedName),
-				core.BackupBucketShootRefName:      ref.Name,
-				core.BackupBucketShootRefNamespace: ref.Namespace,
-			}
-		},
-		Validate: validateBackupBucket,
-	})
-}
-
-func backupEntryKind() strategy.Kind {
-	return strategy.Define[core.BackupEntry, core.BackupEntryList](strategy.Definition[core.BackupEntry]{
-		Resource: "backupentries", Singular: "backupentry", ShortNames: []string{"bec"},
-		Columns: []strategy.Column[core.BackupEntry]{
-			{Name: "Status", Description: "What was last done to the entry.", Cell: func(b *core.BackupEntry) any { return lastOperation(b.Status.LastOperation) }},
-			{Name: "Bucket", Description: "Bucket that holds the entry.", Cell: func(b *core.BackupEntry) any { return b.Spec.BucketName }},
-			{Name: "Seed", Description: "Seed that writes the entry.", Cell: func(b *core.BackupEntry) any { return deref(b.Spec.SeedName) }},
-		},
-		Fields: func(b *core.BackupEntry) fields.Set {
-			ref := derefReference(b.Spec.ShootRef)
-			return fields.Set{
-				core.BackupEntrySeedName:          deref(b.Spec.SeedName),
-				core.BackupEntryBucketName:        b.Spec.BucketName,
-				core.BackupEntryShootRefName:      ref.Name,
-				core.BackupEntryShootRefNamespace: ref.Namespace,
-			}
-		},
-		Validate: validateBackupEntry,
-	})
-}
-
-func controllerRegistrationKind() strategy.Kind {
-	return strategy.Define[core.ControllerRegistration, core.ControllerRegistrationList](strategy.Definition[core.ControllerRegistration]{
-		Resource: "controllerregistrations", Singular: "controllerregistration", ShortNames: []string{"ctrlreg"}, ClusterScoped: true,
-		Columns: []strategy.Column[core.ControllerRegistration]{
-			{Name: "Resources", Description: "What the extension takes care of.", Cell: func(r *core.ControllerRegistration) any {
-				var resources []string
-				for _, resource := range r.Spec.Resources {
-					resources = append(resources, resource.Kind+"/"+resource.Type)
-				}
-				return strings.Join(resources, ", ")
-			}},
-		},
-		Validate: validateControllerRegistration,
-	})
-}
-
-func controllerDeploymentKind() strategy.Kind {
-	return strategy.Define[core.ControllerDeployment, core.ControllerDeploymentList](strategy.Definition[core.ControllerDeployment]{
-		Resource: "controllerdeployments", Singular: "controllerdeployment", ShortNames: []string{"ctrldeploy"}, ClusterScoped: true,
-		OtherVersions: []string{"v1"}, StorageVersion: "v1",
-		Columns: []strategy.Column[core.ControllerDeployment]{
-			{Name: "Type", Description: "How the extension is deployed.", Cell: func(d *core.ControllerDeployment) any {
-				if d.Helm != nil {
-					return "helm"
-				}
-				return d.Type
-			}},
-		},
-	})
-}
-
-func controllerInstallationKind() strategy.Kind {
-	condition := func(name core.ConditionType) func(*core.ControllerInstallation) any {
-		return func(i *core.ControllerInstallation) any { return conditionStatus(i.Status.Conditions, name) }
-	}
-	return strategy.Define[core.ControllerInstallation, core.ControllerInstallationList](strategy.Definition[core.ControllerInstallation]{
-		Resource: "controllerinstallations", Singular: "controllerinstallation", ShortNames: []string{"ctrlinst"}, ClusterScoped: true,
-		Columns: []strategy.Column[core.ControllerInstallation]{
-			{Name: "Registration", Description: "What is installed.", Cell: func(i *core.ControllerInstallation) any { return i.Spec.RegistrationRef.Name }},
-			{Name: "Seed", Description: "Where it is installed.", Cell: func(i *core.ControllerInstallation) any { return derefReference(i.Spec.SeedRef).Name }},
-			{Name: "Valid", Description: "Whether it can be installed.", Cell: condition(core.ControllerInstallationValid)},
-			{Name: "Installed", Description: "Whether it is installed.", Cell: condition(core.ControllerInstallationInstalled)},
-			{Name: "Healthy", Description: "Whether it is healthy.", Cell: condition(core.ControllerInstallationHealthy)},
-			{Name: "Progressing", Description: "Whether it is being rolled out.", Cell: condition(core.ControllerInstallationProgressing)},
-		},
-		Fields: func(i *core.ControllerInstallation) fields.Set {
-			shoot := derefReference(i.Spec.ShootRef)
-			return fields.Set{
-				core.RegistrationRefName: i.Spec.RegistrationRef.Name,
-				core.SeedRefName:         derefReference(i.Spec.SeedRef).Name,
-				core.ShootRefName:        shoot.Name,
-				core.ShootRefNamespace:   shoot.Namespace,
-			}
-		},
-		Validate: validateControllerInstallation,
-	})
-}
-
-func exposureClassKind() strategy.Kind {
-	return strategy.Define[core.ExposureClass, core.ExposureClassList](strategy.Definition[core.ExposureClass]{
-		Resource: "exposureclasses", Singular: "exposureclass", ShortNames: []string{"expclass", "expcls"}, ClusterScoped: true,
-		WithoutGeneration: true,
-		Columns: []strategy.Column[core.ExposureClass]{
-			{Name: "Handler", Description: "What exposes the control plane.", Cell: func(c *core.ExposureClass) any { return c.Handler }},
-		},
-		Validate: validateExposureClass,
+		Validate: whenChanged(func(p *core.NamespacedCloudProfile) any { return p.Spec }, r.validateNamespacedCloudProfile),
 	})
 }
 
@@ -216,59 +116,77 @@ func quotaKind() strategy.Kind {
 				return strconv.Itoa(int(*q.Spec.ClusterLifetimeDays)) + "d"
 			}},
 		},
-		Validate: validateQuota,
+		Validate: whenChanged(func(q *core.Quota) any { return q.Spec }, alone(projects.ValidateQuota)),
 	})
 }
 
-func secretBindingKind() strategy.Kind {
-	return strategy.Define[core.SecretBinding, core.SecretBindingList](strategy.Definition[core.SecretBinding]{
-		Resource: "secretbindings", Singular: "secretbinding", ShortNames: []string{"sb"},
-		WithoutGeneration: true,
-		Columns: []strategy.Column[core.SecretBinding]{
-			{Name: "Provider", Description: "Type of infrastructure.", Cell: func(b *core.SecretBinding) any {
-				if b.Provider == nil {
-					return ""
-				}
-				return b.Provider.Type
-			}},
-			{Name: "Secret", Description: "Namespace and name of the secret.", Cell: func(b *core.SecretBinding) any {
-				return namespacedName(b.SecretRef.Namespace, b.SecretRef.Name)
-			}},
-		},
-		Validate: validateSecretBinding,
-	})
-}
-
-func internalSecretKind() strategy.Kind {
-	return strategy.Define[core.InternalSecret, core.InternalSecretList](strategy.Definition[core.InternalSecret]{
-		Resource: "internalsecrets", Singular: "internalsecret", ShortNames: []string{"isec"},
-		WithoutGeneration: true,
-		Columns: []strategy.Column[core.InternalSecret]{
-			{Name: "Type", Description: "What kind of secret it is.", Cell: func(s *core.InternalSecret) any { return string(s.Type) }},
-			{Name: "Data", Description: "Number of entries.", Cell: func(s *core.InternalSecret) any { return int64(len(s.Data)) }},
-		},
-		Fields: func(s *core.InternalSecret) fields.Set {
-			return fields.Set{core.InternalSecretType: string(s.Type)}
-		},
-		PrepareForCreate: func(_ context.Context, s *core.InternalSecret) { defaultSecretType(s) },
-		PrepareForUpdate: func(_ context.Context, s, _ *core.InternalSecret) { defaultSecretType(s) },
-		Validate:         validateInternalSecret,
-	})
-}
-
-// defaultSecretType names the type of a secret without one, as for Secrets.
-func defaultSecretType(secret *core.InternalSecret) {
-	if secret.Type == "" {
-		secret.Type = corev1.SecretTypeOpaque
+// prepareProjectForCreate names who made the project, and makes them its owner
+// if no other is given.
+func prepareProjectForCreate(ctx context.Context, project *core.Project) {
+	if user, ok := genericapirequest.UserFrom(ctx); ok {
+		creator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user.GetName()}
+		project.Spec.CreatedBy = &creator
+		if project.Spec.Owner == nil {
+			project.Spec.Owner = creator.DeepCopy()
+		}
 	}
+	projects.KeepOwner(project, nil)
 }
 
-func shootStateKind() strategy.Kind {
-	return strategy.Define[core.ShootState, core.ShootStateList](strategy.Definition[core.ShootState]{
-		Resource: "shootstates", Singular: "shootstate", ShortNames: []string{"ss"},
-		Columns: []strategy.Column[core.ShootState]{
-			{Name: "Extensions", Description: "Number of extension states.", Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Extensions)) }},
-			{Name: "Resources", Description: "Number of resources kept.", Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Resources)) }},
-		},
+// prepareProjectForUpdate keeps what was filled in when a manifest without it is
+// written again.
+func prepareProjectForUpdate(project, old *core.Project) {
+	if project.Spec.CreatedBy == nil {
+		project.Spec.CreatedBy = old.Spec.CreatedBy.DeepCopy()
+	}
+	if project.Spec.Owner == nil {
+		project.Spec.Owner = old.Spec.Owner.DeepCopy()
+	}
+	if project.Spec.Namespace == nil && old.Spec.Namespace != nil {
+		namespace := *old.Spec.Namespace
+		project.Spec.Namespace = &namespace
+	}
+	projects.KeepOwner(project, old)
+}
+
+func (r references) validateProject(ctx context.Context, project, old *core.Project) field.ErrorList {
+	errs := r.mayTolerate(ctx, project, old)
+	var facts projects.Facts
+	if project.Spec.Namespace != nil && (old == nil || old.Spec.Namespace == nil) {
+		others, err := r.Stores.List(ctx, core.Resource("projects"), core.ProjectNamespace, *project.Spec.Namespace, strategy.Current)
+		if err != nil {
+			return append(errs, field.InternalError(field.NewPath("spec", "namespace"), fmt.Errorf("looking for other projects of namespace %q: %w", *project.Spec.Namespace, err)))
+		}
+		for _, other := range others {
+			if name := other.(*core.Project).Name; name != project.Name {
+				facts.NamespaceOwner = name
+			}
+		}
+	}
+	return append(errs, projects.Validate(project, old, facts)...)
+}
+
+// mayTolerate wants a right of its own for who extends the list of taints that a
+// project's clusters may tolerate: taints keep seeds for others.
+func (r references) mayTolerate(ctx context.Context, project, old *core.Project) field.ErrorList {
+	wanted, had := deref(project.Spec.Tolerations).Whitelist, []core.Toleration(nil)
+	if old != nil {
+		had = deref(old.Spec.Tolerations).Whitelist
+	}
+	if apiequality.Semantic.DeepEqual(wanted, had) {
+		return nil
+	}
+	return r.allowed(ctx, field.NewPath("spec", "tolerations", "whitelist"), authorizer.AttributesRecord{
+		Verb: whitelistVerb, APIGroup: core.GroupName, APIVersion: "v1beta1", Resource: "projects", Name: project.Name,
+	})
+}
+
+func (r references) validateNamespacedCloudProfile(ctx context.Context, profile, old *core.NamespacedCloudProfile) field.ErrorList {
+	return again(func(freshness strategy.Freshness) field.ErrorList {
+		parent, err := r.profile(ctx, "", profile.Spec.Parent, freshness)
+		if err != nil {
+			return field.ErrorList{field.InternalError(field.NewPath("spec", "parent"), fmt.Errorf("reading cloud profile %q: %w", profile.Spec.Parent.Name, err))}
+		}
+		return cloudprofiles.ValidateNamespaced(profile, old, parent)
 	})
 }

@@ -44,12 +44,13 @@ type Surroundings struct {
 func Groups(s Surroundings) []strategy.Group {
 	gardener := []string{"gardener"}
 	clock := s.Clock
-	shoots := shootRules{references{s}, clock}
+	objects := references{s}
+	shoots := shootRules{objects, clock}
 	return []strategy.Group{
-		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots)},
-		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds()},
-		{Name: operations.GroupName, Version: operationsv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: operationsKinds(clock)},
-		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds()},
+		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots, objects)},
+		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds(objects)},
+		{Name: operations.GroupName, Version: operationsv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: operationsKinds(objects)},
+		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds(objects)},
 		{
 			Name: loamv1alpha1.GroupName, Version: loamv1alpha1.SchemeGroupVersion.Version, Categories: []string{"loam"},
 			WithoutProtobuf: true,

@@ -2,58 +2,26 @@ package kinds
 
 import (
 	"context"
-	"strings"
+	"fmt"
 	"time"
 
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	"github.com/gardener/gardener/pkg/apis/operations"
-	"github.com/gardener/gardener/pkg/apis/security"
-	"github.com/gardener/gardener/pkg/apis/seedmanagement"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/utils/clock"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
 	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/garden/scheme"
 	"github.com/loam-cloud/loam/garden/strategy"
+	operationrules "github.com/loam-cloud/loam/garden/validation/operations"
 )
-
-func seedManagementKinds() []strategy.Kind {
-	return []strategy.Kind{
-		strategy.Define[seedmanagement.ManagedSeed, seedmanagement.ManagedSeedList](strategy.Definition[seedmanagement.ManagedSeed]{
-			Resource: "managedseeds", Singular: "managedseed", ShortNames: []string{"ms"},
-			Columns: []strategy.Column[seedmanagement.ManagedSeed]{
-				{Name: "Shoot", Description: "Cluster that becomes a seed.", Cell: func(s *seedmanagement.ManagedSeed) any { return shootOf(s) }},
-				{Name: "Status", Description: "Whether the seed is registered.", Cell: func(s *seedmanagement.ManagedSeed) any { return readiness(s.Status.Conditions) }},
-			},
-			Fields: func(s *seedmanagement.ManagedSeed) fields.Set {
-				return fields.Set{seedmanagement.ManagedSeedShootName: shootOf(s)}
-			},
-			Validate: validateManagedSeed,
-		}),
-		strategy.Define[seedmanagement.ManagedSeedSet, seedmanagement.ManagedSeedSetList](strategy.Definition[seedmanagement.ManagedSeedSet]{
-			Resource: "managedseedsets", Singular: "managedseedset", ShortNames: []string{"mss"},
-			Columns: []strategy.Column[seedmanagement.ManagedSeedSet]{
-				{Name: "Replicas", Description: "Seeds that are wanted.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(deref(s.Spec.Replicas)) }},
-				{Name: "Ready", Description: "Seeds that are ready.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(s.Status.ReadyReplicas) }},
-			},
-			Validate: validateManagedSeedSet,
-		}),
-		strategy.Define[seedmanagement.Gardenlet, seedmanagement.GardenletList](strategy.Definition[seedmanagement.Gardenlet]{
-			Resource: "gardenlets", Singular: "gardenlet",
-			Columns: []strategy.Column[seedmanagement.Gardenlet]{
-				{Name: "Status", Description: "Whether the agent is deployed.", Cell: func(g *seedmanagement.Gardenlet) any { return readiness(g.Status.Conditions) }},
-			},
-		}),
-	}
-}
-
-func shootOf(seed *seedmanagement.ManagedSeed) string { return deref(seed.Spec.Shoot).Name }
 
 // bastionLifetime is how long a bastion lives after its last heartbeat.
 const bastionLifetime = time.Hour
 
-func operationsKinds(clock clock.PassiveClock) []strategy.Kind {
+func operationsKinds(r references) []strategy.Kind {
 	return []strategy.Kind{
 		strategy.Define[operations.Bastion, operations.BastionList](strategy.Definition[operations.Bastion]{
 			Resource: "bastions", Singular: "bastion",
@@ -72,13 +40,9 @@ func operationsKinds(clock clock.PassiveClock) []strategy.Kind {
 			Fields: func(b *operations.Bastion) fields.Set {
 				return fields.Set{operations.BastionSeedName: deref(b.Spec.SeedName), operations.BastionShootName: b.Spec.ShootRef.Name}
 			},
-			PrepareForCreate: func(_ context.Context, b *operations.Bastion) { keepAlive(b, clock.Now()) },
-			PrepareForUpdate: func(_ context.Context, b, _ *operations.Bastion) {
-				if b.Annotations[bastionOperation] == v1beta1constants.GardenerOperationKeepalive {
-					keepAlive(b, clock.Now())
-				}
-			},
-			Validate: validateBastion,
+			PrepareForCreate: r.prepareBastionForCreate,
+			PrepareForUpdate: func(_ context.Context, b, old *operations.Bastion) { prepareBastionForUpdate(b, old, r.Clock.Now()) },
+			Validate:         whenChanged(func(b *operations.Bastion) any { return b.Spec }, r.validateBastion),
 		}),
 	}
 }
@@ -93,31 +57,54 @@ func keepAlive(bastion *operations.Bastion, now time.Time) {
 	delete(bastion.Annotations, bastionOperation)
 }
 
-func securityKinds() []strategy.Kind {
-	return []strategy.Kind{
-		strategy.Define[security.CredentialsBinding, security.CredentialsBindingList](strategy.Definition[security.CredentialsBinding]{
-			Resource: "credentialsbindings", Singular: "credentialsbinding", ShortNames: []string{"credb"},
-			WithoutGeneration: true,
-			Columns: []strategy.Column[security.CredentialsBinding]{
-				{Name: "Provider", Description: "Type of infrastructure.", Cell: func(b *security.CredentialsBinding) any { return b.Provider.Type }},
-				{Name: "Credentials", Description: "Kind, namespace and name of the credentials.", Cell: func(b *security.CredentialsBinding) any {
-					return strings.TrimSpace(b.CredentialsRef.Kind + " " + namespacedName(b.CredentialsRef.Namespace, b.CredentialsRef.Name))
-				}},
-			},
-			Validate: validateCredentialsBinding,
-		}),
-		strategy.Define[security.WorkloadIdentity, security.WorkloadIdentityList](strategy.Definition[security.WorkloadIdentity]{
-			Resource: "workloadidentities", Singular: "workloadidentity", ShortNames: []string{"wlid"},
-			Columns: []strategy.Column[security.WorkloadIdentity]{
-				{Name: "Type", Description: "System that trusts the identity.", Cell: func(w *security.WorkloadIdentity) any { return w.Spec.TargetSystem.Type }},
-				{Name: "Subject", Description: "Who a token of it names.", Wide: true, Cell: func(w *security.WorkloadIdentity) any { return w.Status.Sub }},
-			},
-			PrepareForCreate: func(_ context.Context, w *security.WorkloadIdentity) {
-				w.Status.Sub = strings.Join([]string{"gardener.cloud", "workloadidentity", w.Namespace, w.Name, string(w.UID)}, ":")
-			},
-			Validate: validateWorkloadIdentity,
-		}),
+// prepareBastionForCreate fills in what the cluster behind a bastion knows and
+// starts its life.
+func (r references) prepareBastionForCreate(ctx context.Context, bastion *operations.Bastion) {
+	if user, ok := genericapirequest.UserFrom(ctx); ok {
+		metav1.SetMetaDataAnnotation(&bastion.ObjectMeta, v1beta1constants.GardenCreatedBy, user.GetName())
 	}
+	// Without a cluster there is nothing to fill in, and validation says so.
+	if shoot, err := r.shoot(ctx, bastion.Namespace, bastion.Spec.ShootRef.Name, strategy.Current); err == nil && shoot != nil {
+		provider := shoot.Spec.Provider.Type
+		bastion.Spec.ProviderType = &provider
+		if seed := shoot.Spec.SeedName; seed != nil {
+			name := *seed
+			bastion.Spec.SeedName = &name
+		}
+	}
+	keepAlive(bastion, r.Clock.Now())
+}
+
+// prepareBastionForUpdate keeps what was filled in when a manifest without it is
+// written again, and takes a heartbeat.
+func prepareBastionForUpdate(bastion, old *operations.Bastion, now time.Time) {
+	if creator, known := old.Annotations[v1beta1constants.GardenCreatedBy]; known {
+		metav1.SetMetaDataAnnotation(&bastion.ObjectMeta, v1beta1constants.GardenCreatedBy, creator)
+	}
+	if bastion.Spec.ProviderType == nil {
+		bastion.Spec.ProviderType = old.Spec.ProviderType
+	}
+	if bastion.Spec.SeedName == nil {
+		bastion.Spec.SeedName = old.Spec.SeedName
+	}
+	if bastion.Annotations[bastionOperation] == v1beta1constants.GardenerOperationKeepalive {
+		keepAlive(bastion, now)
+	}
+}
+
+func (r references) validateBastion(ctx context.Context, bastion, old *operations.Bastion) field.ErrorList {
+	return again(func(freshness strategy.Freshness) field.ErrorList {
+		errs := operationrules.ValidateBastion(bastion, old)
+		if old != nil {
+			return errs
+		}
+		path, name := field.NewPath("spec", "shootRef", "name"), bastion.Spec.ShootRef.Name
+		shoot, err := r.shoot(ctx, bastion.Namespace, name, freshness)
+		if err != nil {
+			return append(errs, field.InternalError(path, fmt.Errorf("reading shoot %q: %w", name, err)))
+		}
+		return append(errs, operationrules.ValidateBastionShoot(bastion, shoot)...)
+	})
 }
 
 func loamKinds() []strategy.Kind {
@@ -142,7 +129,7 @@ func loamKinds() []strategy.Kind {
 			Fields: func(m *loamv1alpha1.Machine) fields.Set {
 				return fields.Set{scheme.MachineShootName: m.Spec.ShootName}
 			},
-			Validate: validateMachine,
+			Validate: alone(func(m, _ *loamv1alpha1.Machine) field.ErrorList { return operationrules.ValidateMachine(m) }),
 		}),
 	}
 }

@@ -64,6 +64,8 @@ type Definition[T any] struct {
 	ValidateName func(name string, prefix bool) []string
 	// Validate returns every problem of obj; old is nil on create.
 	Validate func(ctx context.Context, obj, old *T) field.ErrorList
+	// ValidateStatus returns every problem of a change of obj's status.
+	ValidateStatus func(ctx context.Context, obj, old *T) field.ErrorList
 	// Warnings are told to the user beside a write that is accepted; old is nil
 	// on create.
 	Warnings func(ctx context.Context, obj, old *T) []string
@@ -104,6 +106,7 @@ type Kind struct {
 	prepareForUpdate   func(ctx context.Context, obj, old runtime.Object)
 	newGeneration      func(obj, old runtime.Object, changed bool) bool
 	validate           func(ctx context.Context, obj, old runtime.Object) field.ErrorList
+	validateStatus     func(ctx context.Context, obj, old runtime.Object) field.ErrorList
 	warnings           func(ctx context.Context, obj, old runtime.Object) []string
 	validateDelete     func(ctx context.Context, obj runtime.Object) error
 	subresources       map[string]func(*registry.Store) rest.Storage
@@ -139,6 +142,7 @@ func Define[T, L any, P object[T], PL object[L]](definition Definition[T]) Kind 
 		prepareForUpdate:  func(context.Context, runtime.Object, runtime.Object) {},
 		newGeneration:     func(_, _ runtime.Object, changed bool) bool { return changed },
 		validate:          func(context.Context, runtime.Object, runtime.Object) field.ErrorList { return nil },
+		validateStatus:    func(context.Context, runtime.Object, runtime.Object) field.ErrorList { return nil },
 		warnings:          func(context.Context, runtime.Object, runtime.Object) []string { return nil },
 		validateDelete:    func(context.Context, runtime.Object) error { return nil },
 		subresources:      definition.Subresources,
@@ -178,6 +182,11 @@ func Define[T, L any, P object[T], PL object[L]](definition Definition[T]) Kind 
 				return definition.Validate(ctx, of(obj), nil)
 			}
 			return definition.Validate(ctx, of(obj), of(old))
+		}
+	}
+	if definition.ValidateStatus != nil {
+		kind.validateStatus = func(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+			return definition.ValidateStatus(ctx, of(obj), of(old))
 		}
 	}
 	if definition.Warnings != nil {

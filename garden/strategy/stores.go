@@ -56,7 +56,8 @@ func (s *Stores) Get(ctx context.Context, resource schema.GroupResource, namespa
 	return store.Get(ctx, name, &metav1.GetOptions{ResourceVersion: freshness.resourceVersion()})
 }
 
-// List reads the objects of all namespaces whose selectable field has a value.
+// List reads the objects of all namespaces whose selectable field has a value,
+// or all if field is empty.
 // The result is shared: it must not be changed.
 func (s *Stores) List(ctx context.Context, resource schema.GroupResource, field, value string, freshness Freshness) ([]runtime.Object, error) {
 	store, found := s.byResource[resource]
@@ -64,8 +65,12 @@ func (s *Stores) List(ctx context.Context, resource schema.GroupResource, field,
 		return nil, fmt.Errorf("listing %s: not served here", resource)
 	}
 	ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)
+	selector := fields.Everything()
+	if field != "" {
+		selector = fields.OneTermEqualSelector(field, value)
+	}
 	list, err := store.List(ctx, &metainternalversion.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector(field, value),
+		FieldSelector:   selector,
 		ResourceVersion: freshness.resourceVersion(),
 	})
 	if err != nil {

@@ -125,8 +125,9 @@ func (s *statusStrategy) WarningsOnUpdate(context.Context, runtime.Object, runti
 	return nil
 }
 
-func (s *statusStrategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
-	return validation.ValidateObjectMetaAccessorUpdate(objectMeta(obj), objectMeta(old), field.NewPath("metadata"))
+func (s *statusStrategy) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	errs := validation.ValidateObjectMetaAccessorUpdate(objectMeta(obj), objectMeta(old), field.NewPath("metadata"))
+	return append(errs, s.kind.validateStatus(ctx, obj, old)...)
 }
 
 // objectMeta is never called with anything but an object of a Kind, and each of

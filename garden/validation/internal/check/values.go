@@ -1,7 +1,8 @@
 // Package check has the small tests that rules of several kinds are made of.
 //
-// The packages of garden/validation call it. Everything here is pure and must
-// not know any kind: a path and a value in, problems out.
+// The packages of garden/validation call it. Everything here is pure: a path and
+// a value in, problems out. It must not know any kind, only fields that several
+// kinds have.
 package check
 
 import (
