@@ -15,7 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
-	"k8s.io/apiserver/pkg/authentication/request/union"
+	authenticationunion "k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authorization/union"
 	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
@@ -31,6 +32,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -48,6 +50,9 @@ type chain struct {
 	control    *controlplaneapiserver.Config
 	extensions *apiextensionsapiserver.Config
 	aggregator *aggregatorapiserver.Config
+
+	// What agents may do.
+	agents *seeds.Authorizer
 
 	// What the garden's own groups need beside it.
 	groups  []strategy.Group
@@ -87,7 +92,7 @@ func (g *Garden) serve() error {
 
 // newChain configures all parts.
 func newChain(completed options.CompletedOptions) (*chain, error) {
-	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}}
+	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}, agents: seeds.NewAuthorizer()}
 	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
 		// For the names of kinds in OpenAPI: there our own internal types must not be.
 		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, scheme.Client()},
@@ -98,6 +103,7 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
 	generic.Authentication.Authenticator = healthOnly(generic.Authentication.Authenticator)
+	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)
 	kube, err := kubernetes.NewForConfig(generic.LoopbackClientConfig)
 	if err != nil {
 		return nil, fmt.Errorf("making the server's own client: %w", err)
@@ -113,6 +119,7 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 		return nil, fmt.Errorf("configuring the built-in groups: %w", err)
 	}
 	c.control = control
+	c.restrictAgents(kube)
 	authentication := webhook.NewDefaultAuthenticationInfoResolverWrapper(control.ProxyTransport, generic.EgressSelector, generic.LoopbackClientConfig, generic.TracerProvider)
 	if c.extensions, err = controlplaneapiserver.CreateAPIExtensionsConfig(*generic, informers, initializers, completed, 1, resolver, authentication); err != nil {
 		return nil, fmt.Errorf("configuring custom resources: %w", err)
@@ -189,7 +196,7 @@ func (c *chain) priorities() map[schema.GroupVersion]controlplaneapiserver.APISe
 // healthOnly lets requests without credentials ask whether the server is
 // healthy, and nothing else.
 func healthOnly(authenticated authenticator.Request) authenticator.Request {
-	return union.NewFailOnError(authenticated, anonymous.NewAuthenticator([]apiserver.AnonymousAuthCondition{
+	return authenticationunion.NewFailOnError(authenticated, anonymous.NewAuthenticator([]apiserver.AnonymousAuthCondition{
 		{Path: "/livez"}, {Path: "/readyz"}, {Path: "/healthz"},
 	}))
 }

@@ -1,0 +1,145 @@
+package seeds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/loam-cloud/loam/garden/authorization/graph"
+)
+
+// Source is where objects of one kind are read and watched.
+type Source struct {
+	// Name is for log lines.
+	Name string
+	// Objects lists and watches them; of Gardener's groups the internal types.
+	Objects cache.ListerWatcher
+}
+
+// Resources are those of the garden's own groups that the graph is made of.
+func Resources() []schema.GroupResource {
+	in := func(group string, resources ...string) []schema.GroupResource {
+		var all []schema.GroupResource
+		for _, resource := range resources {
+			all = append(all, schema.GroupResource{Group: group, Resource: resource})
+		}
+		return all
+	}
+	all := in("core.gardener.cloud", "shoots", "seeds", "projects", "namespacedcloudprofiles", "backupbuckets", "backupentries",
+		"controllerinstallations", "controllerregistrations", "controllerdeployments", "secretbindings")
+	all = append(all, in("security.gardener.cloud", "credentialsbindings")...)
+	all = append(all, in("operations.gardener.cloud", "bastions")...)
+	all = append(all, in("seedmanagement.gardener.cloud", "managedseeds", "gardenlets")...)
+	return append(all, in("loam.dev", "machines")...)
+}
+
+// CertificateRequests is the one source that is Kubernetes' own. The client has
+// all rights.
+func CertificateRequests(client kubernetes.Interface) Source {
+	return Source{
+		Name:    "certificatesigningrequests",
+		Objects: cache.NewListWatchFromClient(client.CertificatesV1().RESTClient(), "certificatesigningrequests", metav1.NamespaceAll, fields.Everything()),
+	}
+}
+
+// Keep fills the graph from the sources until ctx ends, and returns when all of
+// them were read once, or with an error when ctx ends before.
+func (a *Authorizer) Keep(ctx context.Context, sources []Source) error {
+	var unread sync.WaitGroup
+	for _, source := range sources {
+		unread.Add(1)
+		store := &feed{graph: &a.graph, keys: map[graph.Key]bool{}, first: sync.OnceFunc(unread.Done)}
+		reflector := cache.NewReflectorWithOptions(source.Objects, nil, store, cache.ReflectorOptions{
+			Name: "seed authorizer: " + source.Name, TypeDescription: source.Name,
+		})
+		go reflector.RunWithContext(ctx)
+	}
+	read := make(chan struct{})
+	go func() {
+		unread.Wait()
+		close(read)
+	}()
+	select {
+	case <-read:
+		close(a.synced)
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("reading what belongs to seeds: %w", ctx.Err())
+	}
+}
+
+// feed brings one kind's objects into the graph. It keeps their names only: a
+// store of the objects themselves would double the garden's memory.
+type feed struct {
+	graph *graph.Graph
+	keys  map[graph.Key]bool
+	first func()
+}
+
+var _ cache.ReflectorStore = (*feed)(nil)
+
+// errUnknown is a defect: a source of a kind that says nothing.
+var errUnknown = errors.New("the graph does not know this kind")
+
+// Add implements cache.ReflectorStore.
+func (f *feed) Add(obj any) error {
+	object, ok := obj.(runtime.Object)
+	if !ok {
+		return errUnknown
+	}
+	key, facts, found := graph.Of(object)
+	if !found {
+		return errUnknown
+	}
+	f.graph.Set(key, facts)
+	f.keys[key] = true
+	return nil
+}
+
+// Update implements cache.ReflectorStore.
+func (f *feed) Update(obj any) error { return f.Add(obj) }
+
+// Delete implements cache.ReflectorStore.
+func (f *feed) Delete(obj any) error {
+	object, ok := obj.(runtime.Object)
+	if !ok {
+		return errUnknown
+	}
+	key, _, found := graph.Of(object)
+	if !found {
+		return errUnknown
+	}
+	f.graph.Remove(key)
+	delete(f.keys, key)
+	return nil
+}
+
+// Replace implements cache.ReflectorStore: what is not in the list has gone
+// while nobody watched.
+func (f *feed) Replace(objects []any, _ string) error {
+	before := f.keys
+	f.keys = make(map[graph.Key]bool, len(objects))
+	for _, obj := range objects {
+		if err := f.Add(obj); err != nil {
+			return err
+		}
+	}
+	for key := range before {
+		if !f.keys[key] {
+			f.graph.Remove(key)
+		}
+	}
+	f.first()
+	return nil
+}
+
+// Resync implements cache.ReflectorStore.
+func (f *feed) Resync() error { return nil }
