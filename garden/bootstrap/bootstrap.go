@@ -1,6 +1,6 @@
 // Package bootstrap puts into a new garden what a user needs to grow a first
-// cluster: the namespace garden, and a project, a cloud profile and a seed, all
-// named local.
+// cluster: the roles that every garden has, the namespaces that it and its
+// agents work in, and a project, a cloud profile and a seed, all named local.
 //
 // The garden calls Ensure at every start; the app may call RefreshVersions when
 // a node image was built. It must not know how clusters are made.
@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/authorization/roles"
 )
 
 const (
@@ -41,8 +43,13 @@ const (
 // Ensure makes what is missing, and keeps the versions of the cloud profile as
 // RefreshVersions does. The project belongs to the user named owner. What is there already and was changed stays changed.
 func Ensure(ctx context.Context, c client.Client, owner string, versions []string) error {
+	if err := roles.Ensure(ctx, c); err != nil {
+		return err
+	}
 	for _, object := range []client.Object{
 		namespace(v1beta1constants.GardenNamespace, nil),
+		// Agents write their heartbeats there, and may not make it.
+		namespace(corev1beta1.GardenerSeedLeaseNamespace, nil),
 		namespace(ProjectNamespace, map[string]string{
 			v1beta1constants.GardenRole:  v1beta1constants.GardenRoleProject,
 			v1beta1constants.ProjectName: Name,

@@ -122,10 +122,6 @@ func wantForbidden(t *testing.T, attempts []attempt) {
 func landscape(t *testing.T) (admin client.Client, mine, theirs side) {
 	t.Helper()
 	admin = gardentest.Client(t)
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "gardener-system-seed-lease"}}
-	if err := admin.Create(t.Context(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
-		t.Fatal(err)
-	}
 	return admin, newSide(t, admin), newSide(t, admin)
 }
 
@@ -190,7 +186,9 @@ func TestAnAgentWritesWhatIsItsOwn(t *testing.T) {
 			return agent.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "plant.pki"}, internal("", ""))
 		}},
 		{"a kubeconfig", func() error { return agent.Create(ctx, secret(namespace, "plant.kubeconfig")) }},
-		{"a certificate", func() error { return agent.Create(ctx, &corev1.ConfigMap{ObjectMeta: at(namespace, "plant.ca-cluster")}) }},
+		{"a certificate", func() error {
+			return agent.Create(ctx, &corev1.ConfigMap{ObjectMeta: at(namespace, "plant.ca-cluster")})
+		}},
 		{"a machine", func() error { return agent.Create(ctx, machine) }},
 		{"the status of a machine that was just made", func() error {
 			base := machine.DeepCopy()
@@ -290,7 +288,9 @@ func TestAnAgentCannotRaiseItself(t *testing.T) {
 	create(t, admin, &corev1.ServiceAccount{ObjectMeta: at(mine.namespace, "robot")})
 	ctx, agent := t.Context(), mine.agent
 	patch := func(object client.Object, text string) func() error {
-		return func() error { return agent.Patch(ctx, object, client.RawPatch("application/merge-patch+json", []byte(text))) }
+		return func() error {
+			return agent.Patch(ctx, object, client.RawPatch("application/merge-patch+json", []byte(text)))
+		}
 	}
 	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: theirs.namespace, Name: "cloud"}
 	subject := []rbacv1.Subject{{Kind: "Group", APIGroup: rbacv1.GroupName, Name: seedsGroup}}
@@ -385,7 +385,9 @@ func TestSomebodyWhoClaimsToBeAnAgent(t *testing.T) {
 func TestAClusterThatMoves(t *testing.T) {
 	admin, from, to := landscape(t)
 	ctx, key := t.Context(), client.ObjectKeyFromObject(from.shoot)
-	sees := func(s side) bool { return s.agent.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: "cloud"}, &corev1.Secret{}) == nil }
+	sees := func(s side) bool {
+		return s.agent.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: "cloud"}, &corev1.Secret{}) == nil
+	}
 	eventually := func(what string, old, new bool) {
 		t.Helper()
 		for end := time.Now().Add(10 * time.Second); sees(from) != old || sees(to) != new; time.Sleep(10 * time.Millisecond) {
