@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/fault"
 )
@@ -48,8 +49,10 @@ func defaultFleet() FleetConfig {
 // fleetControllers lists every controller that keeps the fleet, whichever
 // process runs them.
 func fleetControllers(c FleetConfig) []adder {
+	own := c.ControllerManager.Controllers
 	return []adder{
 		&scheduling.Reconciler{Config: c.Scheduling},
+		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
 	}
 }
 

@@ -1,9 +1,6 @@
 package garden
 
 import (
-	"context"
-	"fmt"
-
 	"k8s.io/apiserver/pkg/admission"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
@@ -18,18 +15,10 @@ func (c *chain) restrictAgents(kube kubernetes.Interface) {
 	generic := c.control.Generic
 	generic.AdmissionControl = admission.NewChainHandler(generic.AdmissionControl, seeds.NewRestriction(c.agents))
 	generic.AddPostStartHookOrDie("loam-seed-authorizer", func(hook genericapiserver.PostStartHookContext) error {
-		return keepAgents(hook, c, kube)
-	})
-}
-
-func keepAgents(ctx context.Context, c *chain, kube kubernetes.Interface) error {
-	sources := []seeds.Source{seeds.CertificateRequests(kube)}
-	for _, resource := range seeds.Resources() {
-		objects, err := c.stores.ListerWatcher(resource)
+		sources, err := seeds.Sources(c.stores, kube)
 		if err != nil {
-			return fmt.Errorf("preparing the authorizer of agents: %w", err)
+			return err
 		}
-		sources = append(sources, seeds.Source{Name: resource.String(), Objects: objects})
-	}
-	return c.agents.Keep(ctx, sources)
+		return c.agents.Keep(hook, sources)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/loam-cloud/loam/garden/authorization/graph"
+	"github.com/loam-cloud/loam/garden/strategy"
 )
 
 // Source is where objects of one kind are read and watched.
@@ -24,8 +26,23 @@ type Source struct {
 	Objects cache.ListerWatcher
 }
 
-// Resources are those of the garden's own groups that the graph is made of.
-func Resources() []schema.GroupResource {
+// Sources are all that the graph is made of: the garden's own groups, read from
+// the memory of the server that has them, and Kubernetes' certificate requests,
+// read with a client that has all rights.
+func Sources(stores *strategy.Stores, kube kubernetes.Interface) ([]Source, error) {
+	sources := []Source{CertificateRequests(kube)}
+	for _, resource := range resources() {
+		objects, err := stores.ListerWatcher(resource)
+		if err != nil {
+			return nil, fmt.Errorf("preparing the authorizer of agents: %w", err)
+		}
+		sources = append(sources, Source{Name: resource.String(), Objects: objects})
+	}
+	return sources, nil
+}
+
+// resources are those of the garden's own groups that the graph is made of.
+func resources() []schema.GroupResource {
 	in := func(group string, resources ...string) []schema.GroupResource {
 		var all []schema.GroupResource
 		for _, resource := range resources {
@@ -33,12 +50,14 @@ func Resources() []schema.GroupResource {
 		}
 		return all
 	}
-	all := in("core.gardener.cloud", "shoots", "seeds", "projects", "namespacedcloudprofiles", "backupbuckets", "backupentries",
-		"controllerinstallations", "controllerregistrations", "controllerdeployments", "secretbindings")
-	all = append(all, in("security.gardener.cloud", "credentialsbindings")...)
-	all = append(all, in("operations.gardener.cloud", "bastions")...)
-	all = append(all, in("seedmanagement.gardener.cloud", "managedseeds", "gardenlets")...)
-	return append(all, in("loam.dev", "machines")...)
+	return slices.Concat(
+		in("core.gardener.cloud", "shoots", "seeds", "projects", "namespacedcloudprofiles", "backupbuckets", "backupentries",
+			"controllerinstallations", "controllerregistrations", "controllerdeployments", "secretbindings"),
+		in("security.gardener.cloud", "credentialsbindings"),
+		in("operations.gardener.cloud", "bastions"),
+		in("seedmanagement.gardener.cloud", "managedseeds", "gardenlets"),
+		in("loam.dev", "machines"),
+	)
 }
 
 // CertificateRequests is the one source that is Kubernetes' own. The client has
