@@ -183,9 +183,15 @@ func (r references) mayTolerate(ctx context.Context, project, old *core.Project)
 
 func (r references) validateNamespacedCloudProfile(ctx context.Context, profile, old *core.NamespacedCloudProfile) field.ErrorList {
 	return again(func(freshness strategy.Freshness) field.ErrorList {
-		parent, err := r.profile(ctx, "", profile.Spec.Parent, freshness)
-		if err != nil {
-			return field.ErrorList{field.InternalError(field.NewPath("spec", "parent"), fmt.Errorf("reading cloud profile %q: %w", profile.Spec.Parent.Name, err))}
+		var parent *core.CloudProfileSpec
+		if name := profile.Spec.Parent.Name; name != "" {
+			found, err := find[*core.CloudProfile](r.Stores.Get(ctx, core.Resource("cloudprofiles"), "", name, freshness))
+			if err != nil {
+				return field.ErrorList{field.InternalError(field.NewPath("spec", "parent", "name"), fmt.Errorf("reading cloud profile %q: %w", name, err))}
+			}
+			if found != nil {
+				parent = &found.Spec
+			}
 		}
 		return cloudprofiles.ValidateNamespaced(profile, old, parent)
 	})

@@ -40,10 +40,19 @@ func ValidateSecretBinding(binding, old *core.SecretBinding) field.ErrorList {
 	errs = append(errs, quotas(list, binding.Quotas)...)
 	if old != nil {
 		errs = append(errs, check.Immutable(secret, binding.SecretRef, old.SecretRef)...)
-		errs = append(errs, check.ImmutableOnceSet(provider, binding.Provider, old.Provider)...)
+		if old.Provider != nil {
+			errs = append(errs, sameProvider(provider.Child("type"), binding.Provider, old.Provider)...)
+		}
 		errs = append(errs, check.Immutable(list, binding.Quotas, old.Quotas)...)
 	}
 	return errs
+}
+
+func sameProvider(path *field.Path, provider, old *core.SecretBindingProvider) field.ErrorList {
+	if provider == nil {
+		provider = &core.SecretBindingProvider{}
+	}
+	return check.Immutable(path, provider.Type, old.Type)
 }
 
 // credentials returns the kinds that a CredentialsBinding may lead to.

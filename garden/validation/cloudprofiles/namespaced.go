@@ -41,7 +41,7 @@ func parentReference(path *field.Path, profile, old *core.NamespacedCloudProfile
 	errs := check.OneOf(path.Child("kind"), ref.Kind, v1beta1constants.CloudProfileReferenceKindCloudProfile)
 	errs = append(errs, check.Required(path.Child("name"), ref.Name, "names the cloud profile that it extends")...)
 	if old != nil {
-		errs = append(errs, check.Immutable(path, ref, old.Spec.Parent)...)
+		errs = append(errs, check.Immutable(path.Child("name"), ref.Name, old.Spec.Parent.Name)...)
 	}
 	if len(errs) == 0 && parent == nil {
 		errs = append(errs, field.NotFound(path.Child("name"), ref.Name))

@@ -156,11 +156,13 @@ func bastionImage(path *field.Path, image *core.BastionMachineImage, architectur
 	return nil
 }
 
-// capabilitiesOf is the same as a map.
+// capabilitiesOf is the same as a map. Of those with one name the first counts.
 func capabilitiesOf(definitions []core.CapabilityDefinition) core.Capabilities {
 	all := make(core.Capabilities, len(definitions))
 	for _, definition := range definitions {
-		all[definition.Name] = definition.Values
+		if _, known := all[definition.Name]; !known {
+			all[definition.Name] = definition.Values
+		}
 	}
 	return all
 }

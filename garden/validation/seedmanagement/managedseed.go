@@ -40,7 +40,9 @@ func ValidateManagedSeed(seed, old *seedmanagement.ManagedSeed) field.ErrorList 
 	var before *seedmanagement.GardenletConfig
 	if old != nil {
 		before = &old.Spec.Gardenlet
-		errs = append(errs, check.ImmutableOnceSet(path.Child("shoot"), seed.Spec.Shoot, old.Spec.Shoot)...)
+		if old.Spec.Shoot != nil {
+			errs = append(errs, check.Immutable(path.Child("shoot", "name"), name, old.Spec.Shoot.Name)...)
+		}
 	}
 	return append(errs, gardenlet(path.Child("gardenlet"), &seed.Spec.Gardenlet, before)...)
 }

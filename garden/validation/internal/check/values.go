@@ -7,7 +7,9 @@ package check
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -30,13 +32,21 @@ func OneOf[T ~string](path *field.Path, value T, allowed ...T) field.ErrorList {
 	return field.ErrorList{field.NotSupported(path, value, allowed)}
 }
 
-// Immutable wants a field to stay as it is, and says what it is. Nil and empty
-// slices and maps are the same.
+// Immutable wants a field to stay as it is, and says what that is where it is a
+// single value. Nil and empty slices and maps are the same.
 func Immutable[T any](path *field.Path, value, old T) field.ErrorList {
 	if apiequality.Semantic.DeepEqual(value, old) {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, show(value), fmt.Sprintf("cannot be changed, it is %s", quote(old)))}
+	before, simple := single(old)
+	if !simple {
+		return field.ErrorList{field.Forbidden(path, "cannot be changed")}
+	}
+	after, _ := single(value)
+	if text, ok := before.(string); ok {
+		before = strconv.Quote(text)
+	}
+	return field.ErrorList{field.Invalid(path, after, fmt.Sprintf("cannot be changed, it is %v", before))}
 }
 
 // ImmutableOnceSet wants a field that has a value to keep it.
@@ -47,38 +57,23 @@ func ImmutableOnceSet[T any](path *field.Path, value, old *T) field.ErrorList {
 	return Immutable(path, value, old)
 }
 
-// show is value, or what it points to.
-func show[T any](value T) any {
-	switch pointer := any(value).(type) {
-	case *string:
-		if pointer == nil {
-			return ""
+// single returns a string, number or bool, or what a pointer to one leads to,
+// and tells whether value is one. A nil pointer is the empty string.
+func single(value any) (any, bool) {
+	v := reflect.ValueOf(value)
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return "", true
 		}
-		return *pointer
-	case *bool:
-		if pointer != nil {
-			return *pointer
-		}
-	case *int32:
-		if pointer != nil {
-			return *pointer
-		}
+		v = v.Elem()
 	}
-	return value
-}
-
-// quote is how an old value appears in a sentence.
-func quote[T any](value T) string {
-	switch shown := show(value).(type) {
-	case string:
-		return fmt.Sprintf("%q", shown)
-	case fmt.Stringer:
-		return shown.String()
+	switch v.Kind() {
+	case reflect.String:
+		return v.String(), true
+	case reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64:
+		return v.Interface(), true
 	default:
-		if text := fmt.Sprintf("%v", shown); len(text) <= 60 && text != "<nil>" {
-			return text
-		}
-		return "immutable"
+		return nil, false
 	}
 }
 
