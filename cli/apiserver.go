@@ -52,6 +52,7 @@ deploy/ has manifests: kubectl apply -k deploy.`,
 	f.StringVar(&c.CertFile, "tls-cert-file", "", "serving certificate; without one the server makes its own")
 	f.StringVar(&c.KeyFile, "tls-private-key-file", "", "key of the serving certificate")
 	f.StringVar(&c.CAFile, "tls-ca-file", "", "authority that signed the serving certificate")
+	f.StringVar(&c.EtcdSecret, "etcd-secret", "", "Secret for the certificates of an etcd behind a Service of that name; made and renewed by the server")
 	etcdFlags(f, &c.Etcd)
 	return cmd
 }

@@ -3,12 +3,15 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/loam-cloud/loam/app"
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/images"
 )
 
@@ -21,7 +24,7 @@ func newImage(_ *options) *cobra.Command {
   loam image list`,
 	}
 	group(cmd)
-	cmd.AddCommand(newImageBuild(), newImageList())
+	cmd.AddCommand(newImageBuild(), newImageList(), newImageSelf())
 	return cmd
 }
 
@@ -54,6 +57,46 @@ Versions: ` + strings.Join(images.Supported(), ", "),
 	f.StringVar(&options.CacheDir, "cache-dir", "", "folder of built parts (default "+images.DefaultCacheDir()+")")
 	// The flag exists: it was made in a line above.
 	_ = cmd.RegisterFlagCompletionFunc("kubernetes-version", cobra.FixedCompletions(images.Supported(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func newImageSelf() *cobra.Command {
+	var output, tag string
+	cmd := &cobra.Command{
+		Use:   "self",
+		Short: "Write a container image of loam itself",
+		Long: `Write an archive with a container image that holds this very binary and nothing
+else. The manifests in deploy/ use it.`,
+		Example: `  loam image self -o loam.tar && docker load -i loam.tar
+  loam image self --tag registry.example/loam:v1 -o - | docker load`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding loam's own binary: %w", err)
+			}
+			if output == "-" {
+				return images.WriteSelf(cmd.OutOrStdout(), self, tag)
+			}
+			file, err := renameio.NewPendingFile(output, renameio.WithPermissions(0o644))
+			if err != nil {
+				return fault.New(fault.Invalid, "file %q cannot be written: %w", output, err)
+			}
+			defer func() { _ = file.Cleanup() }() // nothing is left to do when it was replaced
+			if err := images.WriteSelf(file, self, tag); err != nil {
+				return err
+			}
+			if err := file.CloseAtomicallyReplace(); err != nil {
+				return fmt.Errorf("writing %q: %w", output, err)
+			}
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "Wrote", tag, "to", output)
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", `file of the archive, "-" for standard output`)
+	cmd.Flags().StringVar(&tag, "tag", images.SelfTag(app.Version), "name of the image")
+	// The flag exists: it was made above.
+	_ = cmd.MarkFlagRequired("output")
 	return cmd
 }
 

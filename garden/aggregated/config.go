@@ -40,6 +40,10 @@ type Config struct {
 	Namespace, Service string
 	// Etcd holds the objects.
 	Etcd garden.ExternalEtcd
+	// EtcdSecret names the Secret with the certificates of an etcd behind a Service
+	// of the same name; the server makes and renews it. Empty when Etcd says what
+	// certificates there are.
+	EtcdSecret string
 	// CertFile and KeyFile are the serving certificate, with CAFile the authority
 	// that signed it. Without them the server makes its own authority, which all
 	// replicas share through its Secret.
@@ -69,7 +73,11 @@ func (c Config) Validate() error {
 	if !c.Etcd.Used() {
 		problems = append(problems, field.Required(field.NewPath("etcd", "servers"), "are the client URLs of the etcd that holds the objects"))
 	}
-	problems = append(problems, c.Etcd.Validate(field.NewPath("etcd"))...)
+	if c.EtcdSecret == "" {
+		problems = append(problems, c.Etcd.Validate(field.NewPath("etcd"))...)
+	} else if c.Etcd.CAFile != "" || c.Etcd.CertFile != "" || c.Etcd.KeyFile != "" {
+		problems = append(problems, field.Invalid(field.NewPath("etcd", "secret"), c.EtcdSecret, "replaces the files with certificates: give one or the other"))
+	}
 	for name, file := range map[string]string{"certFile": c.CertFile, "keyFile": c.KeyFile, "caFile": c.CAFile} {
 		path := field.NewPath("tls", name)
 		if (file == "") != (c.CertFile == "") {

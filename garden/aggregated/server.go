@@ -1,10 +1,12 @@
 package aggregated
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -36,7 +39,9 @@ const prefix = "/registry"
 type instance struct {
 	config Config
 	kube   kubernetes.Interface
-	keys   *keys
+	keys   *shared
+	// etcdKeys is nil when others made the certificates of etcd.
+	etcdKeys *shared
 	// folder is removed when the replica ends.
 	folder   string
 	scheme   *runtime.Scheme
@@ -95,24 +100,32 @@ func newInstance(config Config) (*instance, error) {
 		return nil, fmt.Errorf("making a folder for keys: %w", err)
 	}
 	s := scheme.Server()
-	return &instance{
+	i := &instance{
 		config: config, kube: kube, folder: folder, scheme: s, codecs: serializer.NewCodecFactory(s), stores: &strategy.Stores{},
-		keys: &keys{kube: kube, namespace: config.Namespace, folder: folder, hosts: []string{
-			config.Service, config.Service + "." + config.Namespace, config.Service + "." + config.Namespace + ".svc",
-			"localhost", "127.0.0.1", "::1",
-		}},
+		keys:     servingKeys(kube, config.Namespace, config.Service, filepath.Join(folder, "server")),
 		register: registration{client: anything, namespace: config.Namespace, service: config.Service, takeOver: config.TakeOver},
-	}, nil
+	}
+	if config.EtcdSecret != "" {
+		i.etcdKeys = etcdKeys(kube, config.Namespace, config.EtcdSecret, filepath.Join(folder, "etcd"))
+		files := pki.EtcdFilesIn(i.etcdKeys.folder)
+		i.config.Etcd.CAFile, i.config.Etcd.CertFile, i.config.Etcd.KeyFile = files.CACert, files.ClientCert, files.ClientKey
+	}
+	return i, nil
 }
 
 // prepare gets the keys that all replicas share, and returns the authority by
 // which the cluster knows the server.
 func (i *instance) prepare(ctx context.Context) ([]byte, error) {
-	authority, err := i.keys.sync(ctx)
-	if err != nil || i.config.CAFile == "" {
-		return authority, err
+	if i.etcdKeys != nil {
+		if err := i.etcdKeys.sync(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if authority, err = os.ReadFile(i.config.CAFile); err != nil {
+	if err := i.keys.sync(ctx); err != nil {
+		return nil, err
+	}
+	authority, err := os.ReadFile(cmp.Or(i.config.CAFile, i.keys.path(caCertEntry)))
+	if err != nil {
 		return nil, fmt.Errorf("reading the server's authority: %w", err)
 	}
 	return authority, nil
