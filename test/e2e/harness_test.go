@@ -65,6 +65,11 @@ func (i *installation) remove() {
 	if out, err := i.run("down"); err != nil {
 		i.t.Logf("loam down: %v\n%s", err, out)
 	}
+	i.removeOwned()
+}
+
+// removeOwned removes what carries this installation's label.
+func (i *installation) removeOwned() {
 	for _, kind := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}, {"network", "ls", "-q"}} {
 		for _, id := range i.owned(kind...) {
 			remove := map[string][]string{"ps": {"rm", "-fv", id}, "volume": {"volume", "rm", "-f", id}, "network": {"network", "rm", id}}[kind[0]]

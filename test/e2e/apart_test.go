@@ -1,0 +1,234 @@
+package e2e_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+)
+
+// failover is how long the fleet's controllers may stand still when the process
+// that leads is killed: the lease's 15 s, and a moment for the next one.
+const failover = 20 * time.Second
+
+// apart is a garden whose parts run on a cluster that loam grew: two API servers
+// and two controller managers in pods, one agent on this host.
+type apart struct {
+	*installation
+	seed string
+}
+
+// TestApart runs the parts of a garden apart from one another.
+func TestApart(t *testing.T) {
+	i := install(t)
+	a := &apart{i, "rack-" + rand.String(5)}
+	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
+	i.loam("cluster", "create", "below", "--workers", "1")
+
+	a.loadSelf()
+	i.cluster("below", "apply", "-k", "../../deploy")
+	a.available(5 * time.Minute)
+	a.startAgent()
+	i.clusterApply("below", fleet)
+	t.Run("a shoot is scheduled and grown", func(t *testing.T) { a.on(t).grow() })
+	t.Run("the leader is killed", func(t *testing.T) { a.on(t).killLeader() })
+	t.Run("an API server is killed", func(t *testing.T) { a.on(t).killServer() })
+	t.Run("a shoot is deleted", func(t *testing.T) { a.on(t).remove() })
+}
+
+func (a *apart) on(t *testing.T) *apart {
+	own := *a.installation
+	own.t = t
+	return &apart{&own, a.seed}
+}
+
+// loadSelf puts loam's own image into every node.
+func (a *apart) loadSelf() {
+	archive := filepath.Join(a.t.TempDir(), "loam.tar")
+	a.loam("image", "self", "-o", archive)
+	for _, id := range a.owned("ps", "-q") {
+		file, err := os.Open(archive)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		load := exec.Command("docker", "exec", "-i", id, "ctr", "--namespace", "k8s.io", "images", "import", "-")
+		load.Stdin = file
+		if out, err := load.CombinedOutput(); err != nil {
+			a.t.Fatalf("loading loam's image into %s: %v\n%s", id, err, out)
+		}
+		_ = file.Close() // only read
+	}
+}
+
+// available waits until the cluster below serves the garden's API.
+func (a *apart) available(limit time.Duration) {
+	a.t.Helper()
+	defer func() {
+		if a.t.Failed() {
+			out, _ := a.tryKube(a.clusterKubeconfig("below"), "", "-n", "loam-system", "get", "pods,pvc,events", "-o", "wide")
+			a.t.Log(out)
+			out, _ = a.tryKube(a.clusterKubeconfig("below"), "", "-n", "loam-system", "logs", "-l", "app.kubernetes.io/name=loam-apiserver", "--tail=30")
+			a.t.Log(out)
+		}
+	}()
+	eventually(a.t, limit, func() error {
+		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "get", "apiservices", "-l", "app.kubernetes.io/managed-by=loam-apiserver", "--no-headers")
+		if err != nil || strings.Count(out, "True") < 7 || strings.Contains(out, "False") {
+			return fmt.Errorf("the API is not available: %w\n%s", err, out)
+		}
+		return nil
+	})
+	for _, name := range []string{"loam-apiserver", "loam-controller-manager"} {
+		a.cluster("below", "-n", "loam-system", "rollout", "status", "deployment", name, "--timeout=3m")
+	}
+}
+
+// startAgent runs an agent for the API of the cluster below on this host, until
+// the test ends.
+func (a *apart) startAgent() {
+	log, err := os.Create(filepath.Join(filepath.Dir(a.data), "agent.log"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	agent := exec.Command(a.binary, "agent", "--seed", a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
+	agent.Stdout, agent.Stderr = log, log
+	if err := agent.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() {
+		_ = agent.Process.Signal(syscall.SIGTERM)
+		_ = agent.Wait() // it was told to end
+		_ = log.Close()
+		if text, err := os.ReadFile(log.Name()); err == nil && a.t.Failed() {
+			a.t.Logf("the agent's log:\n%s", text)
+		}
+		// What the agent made carries the label of its seed.
+		left := *a.installation
+		left.instance = "loam-" + a.seed
+		left.removeOwned()
+	})
+}
+
+// fleet is what an operator puts into a new garden.
+const fleet = `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: garden-apart
+  labels: {gardener.cloud/role: project, project.gardener.cloud/name: apart}
+---
+apiVersion: core.gardener.cloud/v1beta1
+kind: Project
+metadata: {name: apart}
+spec: {namespace: garden-apart}
+---
+apiVersion: core.gardener.cloud/v1beta1
+kind: CloudProfile
+metadata: {name: local}
+spec:
+  type: local
+  kubernetes:
+    versions: [{version: ` + "1.36.3" + `}]
+  machineImages:
+  - name: debian
+    versions: [{version: 12.0.0, architectures: [amd64], cri: [{name: containerd}]}]
+  machineTypes: [{name: local, cpu: "1", gpu: "0", memory: 1Gi, architecture: amd64}]
+  regions: [{name: local}]
+`
+
+// shootWithoutSeed has no workers beside its control plane.
+func shootWithoutSeed(name string) string {
+	return fmt.Sprintf(`
+apiVersion: core.gardener.cloud/v1beta1
+kind: Shoot
+metadata: {name: %s, namespace: garden-apart}
+spec:
+  cloudProfile: {name: local}
+  region: local
+  kubernetes: {version: 1.36.3}
+  provider: {type: local}
+`, name)
+}
+
+func (a *apart) shoot(name, path string) string {
+	out, err := a.tryKube(a.clusterKubeconfig("below"), "", "-n", "garden-apart", "get", "shoot", name, "-o", "jsonpath={"+path+"}")
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+func (a *apart) grow() {
+	a.clusterApply("below", shootWithoutSeed("above"))
+	eventually(a.t, 3*time.Minute, func() error {
+		if got := a.shoot("above", ".status.lastOperation.state"); got != "Succeeded" {
+			return fmt.Errorf("shoot above is %s: %s", got, a.shoot("above", ".status.lastOperation.description"))
+		}
+		return nil
+	})
+	if got := a.shoot("above", ".spec.seedName"); got != a.seed {
+		a.t.Errorf("shoot above is on seed %q, want %q", got, a.seed)
+	}
+}
+
+// killLeader ends the leading controller manager as a power cut would.
+func (a *apart) killLeader() {
+	holder := func() string {
+		pod, _, _ := strings.Cut(a.cluster("below", "-n", "loam-system", "get", "lease", "loam-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"), "_")
+		return pod
+	}
+	led := holder()
+	a.cluster("below", "-n", "loam-system", "delete", "pod", led, "--force", "--grace-period=0")
+	killed := time.Now()
+	// The shoot asks for more than any seed has, so that only the controllers see it.
+	a.clusterApply("below", strings.Replace(shootWithoutSeed("waiting"), "provider:", "seedSelector: {matchLabels: {nowhere: to-be-found}}\n  provider:", 1))
+	eventually(a.t, 2*failover, func() error {
+		if got := a.shoot("waiting", ".status.lastOperation.description"); !strings.Contains(got, "does not have the labels") {
+			return fmt.Errorf("no controller has looked at the shoot: %s", got)
+		}
+		return nil
+	})
+	took := time.Since(killed)
+	a.t.Logf("work went on %s after the leader was killed", took.Round(100*time.Millisecond))
+	if took > failover {
+		a.t.Errorf("work went on after %s, want %s at most", took, failover)
+	}
+	if now := holder(); now == led {
+		a.t.Errorf("%s still leads", led)
+	}
+	a.cluster("below", "-n", "garden-apart", "annotate", "shoot", "waiting", "confirmation.gardener.cloud/deletion=true")
+	a.cluster("below", "-n", "garden-apart", "delete", "shoot", "waiting", "--timeout=1m")
+}
+
+// killServer wants a request to succeed within seconds while one of two API
+// servers is gone.
+func (a *apart) killServer() {
+	pods := strings.Fields(a.cluster("below", "-n", "loam-system", "get", "pods", "-l", "app.kubernetes.io/name=loam-apiserver", "-o", "jsonpath={.items[*].metadata.name}"))
+	if len(pods) != 2 {
+		a.t.Fatalf("%d API servers, want 2: %v", len(pods), pods)
+	}
+	a.cluster("below", "-n", "loam-system", "delete", "pod", pods[0], "--force", "--grace-period=0")
+	eventually(a.t, failover, func() error {
+		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "-n", "garden-apart", "annotate", "--overwrite", "shoot", "above", "still=there")
+		if err != nil {
+			return fmt.Errorf("writing with one API server gone: %w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+func (a *apart) remove() {
+	a.cluster("below", "-n", "garden-apart", "annotate", "shoot", "above", "confirmation.gardener.cloud/deletion=true")
+	a.cluster("below", "-n", "garden-apart", "delete", "shoot", "above", "--timeout=2m")
+	out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=loam.dev/instance=loam-"+a.seed).Output()
+	if err != nil || len(bytes.TrimSpace(out)) > 0 {
+		a.t.Errorf("machines are left: %v, %s", err, out)
+	}
+}
