@@ -9,6 +9,7 @@ package app
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -33,6 +34,10 @@ type Config struct {
 	Listen string
 	// Etcd holds the garden's objects, when it is used, instead of DataDir.
 	Etcd garden.ExternalEtcd
+	// Backups says how the garden backs itself up.
+	Backups garden.Backups
+	// StoreQuotaBytes bounds the garden's own store; 8 GiB when 0.
+	StoreQuotaBytes int64
 	// DockerHost is the Docker Engine API; empty means DOCKER_HOST, else the
 	// daemon's default socket.
 	DockerHost string
@@ -42,6 +47,9 @@ type Config struct {
 	// may be nil.
 	Ready func()
 }
+
+// leastStoreQuota is what an empty garden needs, and some room.
+const leastStoreQuota = 64 << 20
 
 // Validate reports every problem as one Invalid fault.
 func (c Config) Validate() error {
@@ -55,6 +63,12 @@ func (c Config) Validate() error {
 		}
 	}
 	problems = append(problems, c.Etcd.Validate(field.NewPath("etcd"))...)
+	if c.StoreQuotaBytes < 0 || c.StoreQuotaBytes > 0 && c.StoreQuotaBytes < leastStoreQuota {
+		problems = append(problems, field.Invalid(field.NewPath("storeQuota"), c.StoreQuotaBytes, fmt.Sprintf("must be %d or more", leastStoreQuota)))
+	}
+	if c.Backups.Keep < 0 {
+		problems = append(problems, field.Invalid(field.NewPath("backupKeep"), c.Backups.Keep, "must be 1 or more"))
+	}
 	for i, m := range c.Manifests {
 		if _, err := os.Stat(m); err != nil {
 			problems = append(problems, field.Invalid(field.NewPath("manifests").Index(i), m, err.Error()))

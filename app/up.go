@@ -51,6 +51,9 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		DataDir:            c.DataDir,
 		Listen:             c.Listen,
 		Etcd:               c.Etcd,
+		Backups:            c.Backups,
+		StoreQuotaBytes:    c.StoreQuotaBytes,
+		Version:            Version,
 		KubernetesVersions: versions,
 		Logger:             logger.WithName("garden"),
 		PostStart: func(ctx context.Context, cfg *rest.Config) error {

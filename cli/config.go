@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/json"
@@ -17,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/backup"
 )
 
 // upConfiguration is the file of loam up --config.
@@ -30,8 +33,24 @@ type upConfiguration struct {
 	// DockerHost is the Docker Engine API that makes machines:
 	// unix:///var/run/docker.sock.
 	DockerHost string `json:"dockerHost,omitempty"`
+	// Backups says how the garden backs itself up.
+	Backups backupConfiguration `json:"backups,omitzero"`
+	// StoreQuota bounds the garden's store: 8Gi.
+	StoreQuota *resource.Quantity `json:"storeQuota,omitempty"`
 	// Manifests are applied once the garden is ready.
 	Manifests []string `json:"manifests,omitempty"`
+}
+
+// backupConfiguration is how a garden backs itself up.
+type backupConfiguration struct {
+	// Dir is where backups are written.
+	Dir string `json:"dir,omitempty"`
+	// Interval is how far apart they are, 24h; negative turns them off.
+	Interval metav1.Duration `json:"interval,omitzero"`
+	// Keep is how many there are.
+	Keep int `json:"keep,omitempty"`
+	// Recipients are public keys, age1..., of who may open them.
+	Recipients []string `json:"recipients,omitempty"`
 }
 
 const upConfigurationKind = "UpConfiguration"
@@ -51,6 +70,13 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 		return fault.New(fault.Invalid, "configuration file %s: %w", path, err)
 	}
 	c.DataDir, c.DockerHost = file.DataDir, file.DockerHost
+	if file.StoreQuota != nil {
+		c.StoreQuotaBytes = file.StoreQuota.Value()
+	}
+	if c.Backups.Recipients, err = backup.ParseRecipients(file.Backups.Recipients); err != nil {
+		return fault.New(fault.Invalid, "configuration file %s: backups.recipients: %w", path, err)
+	}
+	c.Backups.Dir, c.Backups.Interval, c.Backups.Keep = file.Backups.Dir, file.Backups.Interval.Duration, file.Backups.Keep
 	if !flags.Changed("listen") {
 		c.Listen = file.Listen
 	}

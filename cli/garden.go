@@ -32,16 +32,25 @@ func restConfig(dataDir string) (*rest.Config, error) {
 	return config, nil
 }
 
-// connect makes a client for the garden that runs on this host.
-func (o *options) connect() (client.WithWatch, error) {
+// running returns the data folder of the garden that runs on this host.
+func (o *options) running() (string, error) {
 	dir, err := o.data()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if _, running, err := garden.ReadLock(dir); err != nil {
-		return nil, err
+		return "", err
 	} else if !running {
-		return nil, fault.New(fault.Invalid, "no garden runs on %q: start one with \"loam up --detach\"", dir)
+		return "", fault.New(fault.Invalid, "no garden runs on %q: start one with \"loam up --detach\"", dir)
+	}
+	return dir, nil
+}
+
+// connect makes a client for the garden that runs on this host.
+func (o *options) connect() (client.WithWatch, error) {
+	dir, err := o.running()
+	if err != nil {
+		return nil, err
 	}
 	config, err := restConfig(dir)
 	if err != nil {

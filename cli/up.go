@@ -23,6 +23,7 @@ func newUp(o *options) *cobra.Command {
 	var c app.Config
 	var detached bool
 	var file string
+	var backups backupFlags
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start the garden and this host's agent",
@@ -48,11 +49,14 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 			if c.DataDir == "" || cmd.Flags().Changed("data-dir") {
 				c.DataDir = dir
 			}
+			if err := backups.apply(&c); err != nil {
+				return err
+			}
 			if err := c.Validate(); err != nil {
 				return err
 			}
 			if detached {
-				if err := detach(cmd.Context(), c.DataDir, upFlags(c, file)); err != nil {
+				if err := detach(cmd.Context(), c.DataDir, upFlags(c, file, backups)); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "The garden is ready. Use it with:\n\n  export KUBECONFIG=%s\n  kubectl get shoots -A\n", kubeconfigPath(c.DataDir))
@@ -67,12 +71,13 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	f.StringVar(&file, "config", "", "configuration file; flags win over it")
 	f.StringArrayVarP(&c.Manifests, "filename", "f", nil, "manifest to apply once the garden is ready; may be given several times")
 	etcdFlags(f, &c.Etcd)
+	backups.add(f)
 	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
 	return cmd
 }
 
-func upFlags(c app.Config, file string) []string {
-	var flags []string
+func upFlags(c app.Config, file string, backups backupFlags) []string {
+	flags := backups.flags()
 	if file != "" {
 		flags = append(flags, "--config", file)
 	}

@@ -82,7 +82,7 @@ func (g *Garden) removeMade() {
 		}
 		return
 	}
-	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, lockFile} {
+	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, backupKeyFile, lockFile} {
 		_ = os.RemoveAll(g.path(name))
 	}
 	// It stays when it was there before, or holds what is not ours.
@@ -111,7 +111,10 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 // prepareFiles makes keys, certificates and the encryption key.
 func (g *Garden) prepareFiles() error {
-	var err error
+	err := g.removeStaging()
+	if err != nil {
+		return err
+	}
 	if g.hosts, err = servingHosts(g.listener); err != nil {
 		return err
 	}

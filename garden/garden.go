@@ -29,6 +29,12 @@ type Config struct {
 	// Etcd holds the objects instead of the garden's own store, when it is used.
 	// Keys and certificates stay in DataDir.
 	Etcd ExternalEtcd
+	// Backups says how the garden backs itself up.
+	Backups Backups
+	// Version is that of the program, for the record.
+	Version string
+	// StoreQuotaBytes bounds the file of the garden's own store; 8 GiB when 0.
+	StoreQuotaBytes int64
 	// KubernetesVersions are the versions, like v1.36.3, for which a node image
 	// is on this host. They are what the CloudProfile local offers.
 	KubernetesVersions []string

@@ -67,7 +67,7 @@ func (g *Garden) serve() error {
 	if err != nil {
 		return err
 	}
-	chain, err := newChain(completed)
+	chain, err := g.newChain(completed)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,7 @@ func (g *Garden) serve() error {
 	if err != nil {
 		return err
 	}
+	g.serveOperations(server.GenericAPIServer.Handler.NonGoRestfulMux)
 	server.GenericAPIServer.ShutdownTimeout = g.config.StopTimeout
 	prepared, err := server.PrepareRun()
 	if err != nil {
@@ -91,7 +92,7 @@ func (g *Garden) serve() error {
 }
 
 // newChain configures all parts.
-func newChain(completed options.CompletedOptions) (*chain, error) {
+func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}, agents: seeds.NewAuthorizer()}
 	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
 		// For the names of kinds in OpenAPI: there our own internal types must not be.
@@ -101,6 +102,7 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 		return nil, fmt.Errorf("configuring the API server: %w", err)
 	}
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
+	generic.LongRunningFunc = isLong(generic.LongRunningFunc)
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
 	generic.Authentication.Authenticator = healthOnly(generic.Authentication.Authenticator)
 	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)
@@ -120,10 +122,12 @@ func newChain(completed options.CompletedOptions) (*chain, error) {
 	}
 	c.control = control
 	c.restrictAgents(kube)
+	generic.AdmissionControl = g.keeper.admit(generic.AdmissionControl)
 	authentication := webhook.NewDefaultAuthenticationInfoResolverWrapper(control.ProxyTransport, generic.EgressSelector, generic.LoopbackClientConfig, generic.TracerProvider)
 	if c.extensions, err = controlplaneapiserver.CreateAPIExtensionsConfig(*generic, informers, initializers, completed, 1, resolver, authentication); err != nil {
 		return nil, fmt.Errorf("configuring custom resources: %w", err)
 	}
+	c.extensions.GenericConfig.AdmissionControl = g.keeper.admit(c.extensions.GenericConfig.AdmissionControl)
 	if c.aggregator, err = controlplaneapiserver.CreateAggregatorConfig(*generic, completed, informers, resolver, control.ProxyTransport, nil, initializers); err != nil {
 		return nil, fmt.Errorf("configuring aggregated APIs: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -47,7 +48,12 @@ type Garden struct {
 	// store is nil when the objects are in an etcd that others run.
 	store *etcd.Server
 	rest  *rest.Config
-	klog  *klogWriter
+	// keeper looks after the store.
+	keeper *keeper
+	// keysInUse keeps the keys for secrets at rest as they are while it is held.
+	keysInUse sync.RWMutex
+	rotating  sync.Mutex
+	klog      *klogWriter
 
 	// Three lives, ended in this order: what PostStart began, Kubernetes'
 	// controllers and upkeep, the API server.
@@ -68,6 +74,7 @@ type Garden struct {
 // behind.
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
+	g.keeper = &keeper{garden: g}
 	var err error
 	if g.klog, err = routeKlog(g.config.Logger); err != nil {
 		return nil, err
@@ -92,6 +99,18 @@ func withDefaults(cfg Config) Config {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
+	if cfg.StoreQuotaBytes == 0 {
+		cfg.StoreQuotaBytes = etcd.DefaultQuotaBytes
+	}
+	if cfg.Backups.Dir == "" {
+		cfg.Backups.Dir = filepath.Join(cfg.DataDir, backupsDir)
+	}
+	if cfg.Backups.Interval == 0 {
+		cfg.Backups.Interval = defaultBackupInterval
+	}
+	if cfg.Backups.Keep == 0 {
+		cfg.Backups.Keep = defaultBackupsKept
+	}
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = defaultStopTimeout
 	}
@@ -110,7 +129,7 @@ func (g *Garden) run(ctx context.Context) error {
 	}
 	if !g.config.Etcd.Used() {
 		var err error
-		if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.Logger.WithName("etcd")); err != nil {
+		if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.StoreQuotaBytes, g.config.Logger.WithName("etcd")); err != nil {
 			return err
 		}
 	}
@@ -147,6 +166,8 @@ func (g *Garden) startControllers() error {
 		return err
 	}
 	go g.renewCertificates(ctx)
+	go g.keeper.run(ctx)
+	go g.backUpRegularly(ctx)
 	go returnMemory(ctx)
 	return nil
 }

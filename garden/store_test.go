@@ -67,7 +67,7 @@ func rawStore(t *testing.T, dataDir string) map[string][]byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	store, err := etcd.Start(ctx, filepath.Join(dataDir, "etcd"), logr.Discard())
+	store, err := etcd.Start(ctx, filepath.Join(dataDir, "etcd"), etcd.DefaultQuotaBytes, logr.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,8 +80,8 @@ func (a *apart) available(limit time.Duration) {
 	}()
 	eventually(a.t, limit, func() error {
 		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "get", "apiservices", "-l", "app.kubernetes.io/managed-by=loam-apiserver", "--no-headers")
-		if err != nil || strings.Count(out, "True") < 7 || strings.Contains(out, "False") {
-			return fmt.Errorf("the API is not available: %w\n%s", err, out)
+		if err != nil || strings.Count(out, "True") < 6 || strings.Contains(out, "False") {
+			return fmt.Errorf("the API is not available: %v\n%s", err, out)
 		}
 		return nil
 	})

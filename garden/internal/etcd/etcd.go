@@ -27,11 +27,12 @@ const (
 	// tickMillis is short because the election and the first commit of a single
 	// member wait for whole ticks: the default of 100 costs half a second.
 	tickMillis = 20
-	// quotaBytes is the largest file that etcd's documentation advises.
-	quotaBytes = 8 << 30
+	// DefaultQuotaBytes is the largest file that etcd's documentation advises.
+	DefaultQuotaBytes = 8 << 30
 	// defragMiB is how much must be free in the file before a start shrinks it.
 	// Nothing else does: compaction frees pages but keeps the file.
-	defragMiB = 64
+	defragMiB  = 64
+	memberName = "garden"
 	// nowhere is advertised because etcd insists on host:port; nothing dials it.
 	nowhere = "garden.invalid"
 )
@@ -39,6 +40,7 @@ const (
 // Server is a running member.
 type Server struct {
 	level zap.AtomicLevel
+	quota int64
 	etcd  *embed.Etcd
 	rpc   *grpc.Server
 	pipe  *bufconn.Listener
@@ -46,14 +48,14 @@ type Server struct {
 
 // Start runs etcd on dir, which it creates with mode 0700, and returns when it
 // accepts writes. The caller has to see to it that no other process uses dir:
-// etcd would wait for ever without a word.
-func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
+// etcd would wait for ever without a word. quotaBytes bounds the store's file.
+func Start(ctx context.Context, dir string, quotaBytes int64, log logr.Logger) (*Server, error) {
 	// A start warns about settings that make sense with sockets only, and a first
 	// one calls an empty store an error; what stops it is returned.
 	level := zap.NewAtomicLevelAt(zap.DPanicLevel)
 	config := embed.NewConfig()
 	config.Dir = dir
-	config.Name = "garden"
+	config.Name = memberName
 	config.ListenClientUrls, config.ListenPeerUrls = nil, nil
 	config.AdvertiseClientUrls = []url.URL{{Scheme: "http", Host: nowhere + ":2379"}}
 	config.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: nowhere + ":2380"}}
@@ -80,7 +82,7 @@ func Start(ctx context.Context, dir string, log logr.Logger) (*Server, error) {
 	// The API server's clients ask for a sign of life far more often than gRPC
 	// lets them by default, which would end their connections again and again.
 	pings := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: embed.DefaultGRPCKeepAliveMinTime, PermitWithoutStream: true})
-	server := &Server{level: level, etcd: member, rpc: v3rpc.Server(member.Server, nil, nil, pings), pipe: bufconn.Listen(pipeBytes)}
+	server := &Server{level: level, quota: quotaBytes, etcd: member, rpc: v3rpc.Server(member.Server, nil, nil, pings), pipe: bufconn.Listen(pipeBytes)}
 	// Serve returns once Stop has closed the pipe, and only then.
 	go func() { _ = server.rpc.Serve(server.pipe) }()
 	return server, nil

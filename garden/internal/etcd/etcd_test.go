@@ -23,7 +23,7 @@ func open(t *testing.T, dir string, log logr.Logger) (*etcd.Server, *clientv3.Cl
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	server, err := etcd.Start(ctx, dir, log)
+	server, err := etcd.Start(ctx, dir, etcd.DefaultQuotaBytes, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestStartOnAFileFails(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := etcd.Start(context.Background(), path, logr.Discard()); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := etcd.Start(context.Background(), path, etcd.DefaultQuotaBytes, logr.Discard()); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v, want an error that names the path", err)
 	}
 }

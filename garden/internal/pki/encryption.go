@@ -1,14 +1,11 @@
 package pki
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"os"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // EnsureEncryption makes the file, mode 0600, that tells the API server to
@@ -21,23 +18,19 @@ func EnsureEncryption(path string, resources []string) error {
 	} else if !os.IsNotExist(err) {
 		return fmt.Errorf("reading %q: %w", path, err)
 	}
-	key := make([]byte, 32) // secretbox takes 32 bytes
-	if _, err := rand.Read(key); err != nil {
-		return fmt.Errorf("drawing an encryption key: %w", err)
+	key, err := newEncryptionKey()
+	if err != nil {
+		return err
 	}
-	text, err := yaml.Marshal(apiserverv1.EncryptionConfiguration{
+	return writeEncryption(path, &apiserverv1.EncryptionConfiguration{
 		TypeMeta: metav1.TypeMeta{APIVersion: apiserverv1.SchemeGroupVersion.String(), Kind: "EncryptionConfiguration"},
 		Resources: []apiserverv1.ResourceConfiguration{{
 			Resources: resources,
 			Providers: []apiserverv1.ProviderConfiguration{{
 				Secretbox: &apiserverv1.SecretboxConfiguration{
-					Keys: []apiserverv1.Key{{Name: "1", Secret: base64.StdEncoding.EncodeToString(key)}},
+					Keys: []apiserverv1.Key{{Name: "1", Secret: key}},
 				},
 			}},
 		}},
 	})
-	if err != nil {
-		return fmt.Errorf("encoding %q: %w", path, err)
-	}
-	return replaceFile(path, text, 0o600)
 }

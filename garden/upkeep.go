@@ -1,0 +1,142 @@
+package garden
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/admission"
+
+	"github.com/loam-cloud/loam/garden/internal/etcd"
+)
+
+// Shares of the store's quota, in percent.
+const (
+	// warnAbove is when the log tells of it.
+	warnAbove = 80
+	// refuseAbove is when nothing new is taken in, so that what is there can still
+	// be changed and deleted: etcd itself refuses every write at 100.
+	refuseAbove = 95
+)
+
+const (
+	lookAtStore = time.Minute
+	// warnAgain is how often the log repeats itself.
+	warnAgain = time.Hour
+	// worthDefragmenting is how much must be free in the file, and how much of it
+	// in percent, before reads and writes are made to wait.
+	worthDefragmenting        = 64 << 20
+	worthDefragmentingPercent = 50
+)
+
+// keeper sees to it that the store never fills.
+type keeper struct {
+	garden *Garden
+	// refusing is read by every request that creates something.
+	refusing atomic.Bool
+	warned   time.Time
+	// seen is the revision of the last look: older ones may be forgotten in need.
+	seen int64
+}
+
+// run looks after the store until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	if k.garden.store == nil {
+		return
+	}
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if err := k.look(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			k.garden.config.Logger.Error(err, "The store could not be looked after")
+		}
+	}, lookAtStore)
+}
+
+func (k *keeper) look(ctx context.Context, now time.Time) error {
+	store := k.garden.store
+	usage, err := store.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	used, file := percent(usage.UsedBytes, usage.QuotaBytes), percent(usage.FileBytes, usage.QuotaBytes)
+	if used >= refuseAbove || usage.Full {
+		// The API server keeps five minutes of history; now room is worth more.
+		if err := store.Compact(ctx, max(k.seen, 1)); err != nil {
+			return err
+		}
+		if usage, err = store.Usage(ctx); err != nil {
+			return err
+		}
+		used = percent(usage.UsedBytes, usage.QuotaBytes)
+	}
+	k.seen = usage.Revision
+	k.refusing.Store(used >= refuseAbove)
+	if worthIt(usage, file) {
+		began := time.Now()
+		if err := store.Defragment(ctx); err != nil {
+			return err
+		}
+		k.garden.config.Logger.Info("The store's file was defragmented", "took", time.Since(began).Round(time.Millisecond).String(), "before", usage.FileBytes, "used", usage.UsedBytes)
+	}
+	if usage.Full && used < refuseAbove {
+		if err := store.Recover(ctx); err != nil {
+			return err
+		}
+	}
+	if used < warnAbove || now.Sub(k.warned) < warnAgain {
+		return nil
+	}
+	k.warned = now
+	k.garden.config.Logger.Error(nil, "The store is nearly full: delete what is not needed, or raise its quota",
+		"usedPercent", used, "quotaBytes", usage.QuotaBytes, "refusesNewObjectsAbovePercent", refuseAbove)
+	return nil
+}
+
+// worthIt tells whether a defragmentation gives back enough. Near the quota, which
+// counts the whole file, any amount is.
+func worthIt(usage etcd.Usage, filePercent int64) bool {
+	free := usage.FileBytes - usage.UsedBytes
+	if filePercent >= warnAbove || usage.Full {
+		return percent(free, usage.FileBytes) >= 5
+	}
+	return free >= worthDefragmenting && percent(free, usage.FileBytes) >= worthDefragmentingPercent
+}
+
+func percent(part, whole int64) int64 { return part * 100 / max(whole, 1) }
+
+// admit puts the keeper in front of a chain of admission plug-ins.
+func (k *keeper) admit(chain admission.Interface) admission.Interface {
+	if chain == nil {
+		return k
+	}
+	return admission.NewChainHandler(k, chain)
+}
+
+var _ admission.ValidationInterface = (*keeper)(nil)
+
+// Handles implements admission.Interface.
+func (k *keeper) Handles(operation admission.Operation) bool { return operation == admission.Create }
+
+// Validate implements admission.ValidationInterface: it refuses new objects
+// while the store is nearly full.
+func (k *keeper) Validate(_ context.Context, attributes admission.Attributes, _ admission.ObjectInterfaces) error {
+	if !k.refusing.Load() || attributes.GetSubresource() != "" || passing(attributes) {
+		return nil
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusInsufficientStorage, Reason: metav1.StatusReason("InsufficientStorage"),
+		Message: fmt.Sprintf("%s %q was not created: the garden's store is over %d%% of its quota; delete what is not needed, or raise the quota with --store-quota",
+			attributes.GetResource().Resource, attributes.GetName(), refuseAbove),
+	}}
+}
+
+// passing tells whether an object is needed by those who make room, or is never
+// stored.
+func passing(attributes admission.Attributes) bool {
+	return slices.Contains([]string{"authentication.k8s.io", "authorization.k8s.io", "coordination.k8s.io"}, attributes.GetResource().Group)
+}
