@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,8 @@ type keeper struct {
 	warned   time.Time
 	// seen is the revision of the last look: older ones may be forgotten in need.
 	seen int64
+	// one look at a time
+	looking sync.Mutex
 }
 
 // run looks after the store until ctx ends.
@@ -58,13 +61,15 @@ func (k *keeper) run(ctx context.Context) {
 }
 
 func (k *keeper) look(ctx context.Context, now time.Time) error {
+	k.looking.Lock()
+	defer k.looking.Unlock()
 	store := k.garden.store
 	usage, err := store.Usage(ctx)
 	if err != nil {
 		return err
 	}
-	used, file := percent(usage.UsedBytes, usage.QuotaBytes), percent(usage.FileBytes, usage.QuotaBytes)
-	if used >= refuseAbove || usage.Full {
+	// etcd counts the whole file, of which a part may be free.
+	if percent(usage.FileBytes, usage.QuotaBytes) >= refuseAbove || usage.Full {
 		// The API server keeps five minutes of history; now room is worth more.
 		if err := store.Compact(ctx, max(k.seen, 1)); err != nil {
 			return err
@@ -72,17 +77,15 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 		if usage, err = store.Usage(ctx); err != nil {
 			return err
 		}
-		used = percent(usage.UsedBytes, usage.QuotaBytes)
 	}
 	k.seen = usage.Revision
-	k.refusing.Store(used >= refuseAbove)
-	if worthIt(usage, file) {
-		began := time.Now()
-		if err := store.Defragment(ctx); err != nil {
+	if worthIt(usage) {
+		if usage, err = k.defragment(ctx, usage); err != nil {
 			return err
 		}
-		k.garden.config.Logger.Info("The store's file was defragmented", "took", time.Since(began).Round(time.Millisecond).String(), "before", usage.FileBytes, "used", usage.UsedBytes)
 	}
+	used := percent(usage.FileBytes, usage.QuotaBytes)
+	k.refusing.Store(used >= refuseAbove)
 	if usage.Full && used < refuseAbove {
 		if err := store.Recover(ctx); err != nil {
 			return err
@@ -97,11 +100,21 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+func (k *keeper) defragment(ctx context.Context, before etcd.Usage) (etcd.Usage, error) {
+	began := time.Now()
+	if err := k.garden.store.Defragment(ctx); err != nil {
+		return before, err
+	}
+	after, err := k.garden.store.Usage(ctx)
+	k.garden.config.Logger.Info("The store's file was defragmented", "took", time.Since(began).Round(time.Millisecond).String(), "before", before.FileBytes, "after", after.FileBytes)
+	return after, err
+}
+
 // worthIt tells whether a defragmentation gives back enough. Near the quota, which
 // counts the whole file, any amount is.
-func worthIt(usage etcd.Usage, filePercent int64) bool {
+func worthIt(usage etcd.Usage) bool {
 	free := usage.FileBytes - usage.UsedBytes
-	if filePercent >= warnAbove || usage.Full {
+	if percent(usage.FileBytes, usage.QuotaBytes) >= warnAbove || usage.Full {
 		return percent(free, usage.FileBytes) >= 5
 	}
 	return free >= worthDefragmenting && percent(free, usage.FileBytes) >= worthDefragmentingPercent

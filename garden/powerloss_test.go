@@ -1,0 +1,124 @@
+package garden_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"golang.org/x/sys/unix"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/scheme"
+)
+
+// From Linux' fs/ext4/ext4.h: an ioctl that stops a file system at once, and the
+// flag by which not even its journal is written first.
+const (
+	ext4Shutdown = 0x8004587d
+	noLogFlush   = 2
+)
+
+// disk is a file system of its own that can lose its power.
+type disk struct {
+	image, mountpoint string
+}
+
+func newDisk(t *testing.T) *disk {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a file system")
+	}
+	dir := t.TempDir()
+	d := &disk{image: filepath.Join(dir, "image"), mountpoint: filepath.Join(dir, "disk")}
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		}
+	}
+	if err := os.Mkdir(d.mountpoint, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run("truncate", "-s", "1G", d.image)
+	run("mkfs.ext4", "-q", "-F", d.image)
+	t.Cleanup(func() { _ = d.unmount() }) // it may be unmounted already
+	d.mount(t)
+	return d
+}
+
+func (d *disk) mount(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-o", "loop", d.image, d.mountpoint).CombinedOutput(); err != nil {
+		t.Fatalf("mounting %s: %v\n%s", d.image, err, out)
+	}
+}
+
+func (d *disk) unmount() error { return exec.Command("umount", d.mountpoint).Run() }
+
+// losePower makes the disk forget everything that was not synced, and take
+// nothing more.
+func (d *disk) losePower() error {
+	file, err := os.Open(d.mountpoint)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.IoctlSetPointerInt(int(file.Fd()), ext4Shutdown, noLogFlush), file.Close())
+}
+
+// TestPowerLossLosesNothing takes the disk's power in the middle of a burst of
+// creates, and looks for every object whose creation was acknowledged.
+func TestPowerLossLosesNothing(t *testing.T) {
+	const writers, rounds, burst = 8, 2, 300 * time.Millisecond
+	d := newDisk(t)
+	dir := filepath.Join(d.mountpoint, "data")
+	unsynced := filepath.Join(d.mountpoint, "unsynced")
+	acknowledged := map[string]bool{}
+	for round := range rounds {
+		child := startChild(t, dir)
+		c, err := client.New(childConfig(t, dir), client.Options{Scheme: scheme.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range createUntil(t, c, writers, []string{"first", "second"}[round], func() {
+			time.Sleep(burst)
+			if err := os.WriteFile(unsynced, []byte("x"), 0o600); err != nil {
+				t.Error(err)
+			}
+			if err := d.losePower(); err != nil {
+				t.Error(err)
+			}
+			kill(child)
+		}) {
+			acknowledged[name] = true
+		}
+		if err := d.unmount(); err != nil {
+			t.Fatal(err)
+		}
+		d.mount(t)
+		if _, err := os.Stat(unsynced); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the disk has kept what was never synced: this test proves nothing (%v)", err)
+		}
+	}
+	if len(acknowledged) < writers {
+		t.Fatalf("only %d creates were acknowledged: the burst was none", len(acknowledged))
+	}
+
+	g := start(t, dir)
+	defer stop(t, g)
+	list := &v1beta1.ShootList{}
+	if err := clientOf(t, g).List(context.Background(), list); err != nil {
+		t.Fatal(err)
+	}
+	for _, shoot := range list.Items {
+		delete(acknowledged, shoot.Name)
+	}
+	for name := range acknowledged {
+		t.Errorf("%s was acknowledged and is lost", name)
+	}
+	t.Logf("%d objects found", len(list.Items))
+}

@@ -1,0 +1,81 @@
+package garden_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	kubev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/gardentest"
+)
+
+func gardenConfig(t *testing.T, dir string) garden.Config {
+	t.Helper()
+	return gardentest.Config(dir, t.Log)
+}
+
+func big(name string) *kubev1.ConfigMap {
+	return &kubev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string]string{"a": strings.Repeat("x", 900<<10)}}
+}
+
+// TestStoreNeverFills fills a small store until nothing new is taken in, and
+// wants updates and deletions to go on, and new objects again when there is room.
+func TestStoreNeverFills(t *testing.T) {
+	config := gardenConfig(t, t.TempDir())
+	config.StoreQuotaBytes = 64 << 20
+	config.Backups.Interval = -1
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	g, err := garden.Start(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, g)
+	c := clientOf(t, g)
+	var full *apierrors.StatusError
+	created := 0
+	for ; created < 100; created++ {
+		if err := g.LookAtStore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Create(t.Context(), big(fmt.Sprint("big-", created))); errors.As(err, &full) {
+			break
+		} else if err != nil {
+			t.Fatalf("object %d: %v", created, err)
+		}
+	}
+	if full == nil || full.ErrStatus.Code != http.StatusInsufficientStorage || !strings.Contains(full.Error(), "--store-quota") {
+		t.Fatalf("after %d objects: %v, want a refusal", created, full)
+	}
+
+	object := big("big-0")
+	object.Data["a"] = strings.Repeat("y", 900<<10)
+	if err := c.Update(t.Context(), object); err != nil {
+		t.Errorf("an update is refused: %v", err)
+	}
+	for i := range created {
+		if err := c.Delete(t.Context(), big(fmt.Sprint("big-", i))); err != nil {
+			t.Errorf("a deletion is refused: %v", err)
+		}
+	}
+	// Twice: what the first look has seen the second may forget.
+	for range 2 {
+		if err := g.LookAtStore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Create(t.Context(), &kubev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "small"}}); err != nil {
+		t.Errorf("there is room, and yet: %v", err)
+	}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "big-0"}, object); !apierrors.IsNotFound(err) {
+		t.Errorf("a deleted object is there: %v", err)
+	}
+}
