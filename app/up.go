@@ -129,8 +129,7 @@ func managerOptions(logger logr.Logger) manager.Options {
 		// Only what controllers watch is kept in memory, and Secrets never are.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
 			&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}, &gardencorev1beta1.InternalSecret{},
-			// Selected by fields that the API has an index for.
-			&gardencorev1beta1.Project{}, &v1alpha1.Machine{},
+			&v1alpha1.Machine{},
 		}}},
 		// Names are unique within a process; tests start several gardens in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},

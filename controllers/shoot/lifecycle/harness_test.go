@@ -60,7 +60,7 @@ func newHarness(t *testing.T) *harness {
 	h.machines.Script = booted
 	cluster := runningCluster("demo")
 	h.reconciler = &lifecycle.Reconciler{
-		Client: h.garden, Clock: h.clock, Recorder: h.events, Machines: h.machines,
+		Client: h.garden, Live: h.garden, Clock: h.clock, Recorder: h.events, Machines: h.machines,
 		Config:  lifecycle.Config{SeedName: "local", Identity: gardencorev1beta1.Gardener{ID: "host", Name: "agent", Version: "v1"}},
 		Image:   func(_ context.Context, version string) (string, error) { return "node:" + version, nil },
 		Connect: func(*rest.Config) (client.Client, error) { return cluster, nil },

@@ -34,7 +34,7 @@ func (o *operationRun) publishMachines(ctx context.Context, flow *shoots.Flow, c
 		problems = append(problems, o.publishMachine(ctx, m))
 	}
 	var all v1alpha1.MachineList
-	if err := o.Client.List(ctx, &all, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
+	if err := o.Live.List(ctx, &all, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
 		return fault.Wrap(fault.Transient, err)
 	}
 	for i := range all.Items {
@@ -170,7 +170,7 @@ func (o *operationRun) keepAccess(ctx context.Context) error {
 // unpublish removes what was written for the Shoot: its Machines and its Secrets.
 func (o *operationRun) unpublish(ctx context.Context) error {
 	machines := &v1alpha1.MachineList{}
-	if err := o.Client.List(ctx, machines, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
+	if err := o.Live.List(ctx, machines, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
 		return fault.Wrap(fault.Transient, err)
 	}
 	doomed := []client.Object{o.kubeconfigSecret(), &gardencorev1beta1.InternalSecret{ObjectMeta: o.owned(target.AuthoritiesName(o.shoot.Name))}}

@@ -42,7 +42,9 @@ const Name = "shoot.lifecycle"
 // finalizer and status (all but conditions), the InternalSecret <shoot>.pki,
 // the Secret <shoot>.kubeconfig, Machines, and events.
 type Reconciler struct {
-	Client   client.Client
+	Client client.Client
+	// Live reads past the manager's memory what the API selects by fields.
+	Live     client.Reader
 	Clock    clock.WithTicker
 	Recorder events.EventRecorder
 	// Config says which Shoots are served, and as whom.

@@ -164,7 +164,7 @@ func (o *operationRun) project(ctx context.Context) (string, error) {
 		return name, nil
 	}
 	var projects gardencorev1beta1.ProjectList
-	if err := o.Client.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: o.shoot.Namespace}); err != nil {
+	if err := o.Live.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: o.shoot.Namespace}); err != nil {
 		return "", fault.Wrap(fault.Transient, err)
 	}
 	if len(projects.Items) == 0 {

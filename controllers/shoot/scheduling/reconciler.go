@@ -56,7 +56,9 @@ const (
 // spec.seedName through shoots/binding, status.lastOperation of Shoots that fit
 // nowhere, and events.
 type Reconciler struct {
-	Client   client.Client
+	Client client.Client
+	// Live reads past the manager's memory what the API selects by fields.
+	Live     client.Reader
 	Clock    clock.PassiveClock
 	Recorder events.EventRecorder
 	// Config is the scheduler's section of Gardener's configuration; an empty
@@ -199,7 +201,7 @@ func (r *Reconciler) profile(ctx context.Context, shoot *gardencorev1beta1.Shoot
 // tolerations are the Shoot's own and those that its project gives every Shoot.
 func (r *Reconciler) tolerations(ctx context.Context, shoot *gardencorev1beta1.Shoot) ([]gardencorev1beta1.Toleration, error) {
 	var projects gardencorev1beta1.ProjectList
-	if err := r.Client.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: shoot.Namespace}); err != nil {
+	if err := r.Live.List(ctx, &projects, client.MatchingFields{core.ProjectNamespace: shoot.Namespace}); err != nil {
 		return nil, fmt.Errorf("listing projects: %w", err)
 	}
 	all := slices.Clone(shoot.Spec.Tolerations)
@@ -215,7 +217,7 @@ func (r *Reconciler) tolerations(ctx context.Context, shoot *gardencorev1beta1.S
 // Shoot's cloud profile; nil where there are none.
 func (r *Reconciler) distances(ctx context.Context, shoot *gardencorev1beta1.Shoot) (map[string]int, error) {
 	var all corev1.ConfigMapList
-	if err := r.Client.List(ctx, &all, client.InNamespace(v1beta1constants.GardenNamespace),
+	if err := r.Live.List(ctx, &all, client.InNamespace(v1beta1constants.GardenNamespace),
 		client.MatchingLabels{v1beta1constants.SchedulingPurpose: v1beta1constants.SchedulingPurposeRegionConfig}); err != nil {
 		return nil, fmt.Errorf("listing the distances of regions: %w", err)
 	}
