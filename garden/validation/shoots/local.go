@@ -1,0 +1,100 @@
+package shoots
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gardener/gardener/pkg/apis/core"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/loam-cloud/loam/garden/defaulting"
+	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/validation/internal/check"
+	"github.com/loam-cloud/loam/garden/validation/shoots/networks"
+)
+
+const (
+	// localControlPlane is the pool that a cluster gets when none of its own
+	// holds the control plane.
+	localControlPlane = "control-plane"
+	// localMaskSize is the range of pods that each node gets (kubeadm's default
+	// for IPv4).
+	localMaskSize = 24
+	// localMaxPods are the addresses of such a range but its first and last.
+	localMaxPods = 1<<(32-localMaskSize) - 2
+	// localOldest is the first Kubernetes version whose kubeadm reads the
+	// configuration that nodes are given (v1beta4).
+	localOldest = "1.31.0"
+)
+
+// validateLocal checks what a cluster whose nodes are containers on this host
+// cannot have. Its flow would find it too, but only once machines are there.
+func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
+	if shoot.Spec.Provider.Type != defaulting.ProviderLocal {
+		return nil
+	}
+	errs := validateLocalNetwork(shoot, path)
+	if proxy := shoot.Spec.Kubernetes.KubeProxy; proxy != nil {
+		at := path.Child("kubernetes", "kubeProxy")
+		if proxy.Enabled != nil && !*proxy.Enabled {
+			errs = append(errs, field.Invalid(at.Child("enabled"), false, "a cluster of provider type local needs kube-proxy"))
+		}
+		if proxy.Mode != nil {
+			errs = append(errs, check.OneOf(at.Child("mode"), *proxy.Mode, core.ProxyModeIPTables, core.ProxyModeNFTables)...)
+		}
+	}
+	kubernetes := shoot.Spec.Kubernetes.Version
+	if parsed, err := version.ParseSemantic(kubernetes); err == nil && !parsed.AtLeast(version.MustParseSemantic(localOldest)) {
+		errs = append(errs, field.Invalid(path.Child("kubernetes", "version"), kubernetes, "must be at least "+localOldest))
+	}
+	if tolerance := failureTolerance(shoot.Spec.ControlPlane); tolerance != "" {
+		errs = append(errs, field.Forbidden(path.Child("controlPlane", "highAvailability"), "a cluster of provider type local has one machine for its control plane"))
+	}
+	return append(errs, validateLocalPools(shoot, path.Child("provider", "workers"))...)
+}
+
+func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
+	networking := shoot.Spec.Networking
+	if networking == nil {
+		return nil
+	}
+	at := path.Child("networking")
+	var errs field.ErrorList
+	if networking.Type != nil && *networking.Type != "" {
+		errs = append(errs, check.OneOf(at.Child("type"), *networking.Type, defaulting.NetworkingType, "none")...)
+	}
+	for i, family := range networking.IPFamilies {
+		errs = append(errs, check.OneOf(at.Child("ipFamilies").Index(i), family, core.IPFamilyIPv4)...)
+	}
+	if most := networks.MaxPods(shoot); most > localMaxPods {
+		errs = append(errs, field.Invalid(path.Child("kubernetes", "kubelet", "maxPods"), most, fmt.Sprintf("a node has addresses for %d pods", localMaxPods)))
+	}
+	nodes := int64(0)
+	for _, worker := range shoot.Spec.Provider.Workers {
+		nodes += int64(worker.Minimum)
+	}
+	if !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
+		nodes++
+	}
+	return append(errs, networks.Room(networking.Pods, at.Child("pods"), localMaskSize, nodes)...)
+}
+
+func holdsControlPlane(worker core.Worker) bool { return worker.ControlPlane != nil }
+
+func validateLocalPools(shoot *core.Shoot, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, worker := range shoot.Spec.Provider.Workers {
+		at := path.Index(i)
+		if worker.ControlPlane == nil && worker.Name == localControlPlane && !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
+			errs = append(errs, field.Invalid(at.Child("name"), worker.Name, "a pool of this name has to hold the control plane: give it controlPlane: {}"))
+		}
+		if worker.ControlPlane != nil && worker.Minimum != 1 {
+			errs = append(errs, field.Invalid(at.Child("minimum"), worker.Minimum, "a control plane has 1 machine"))
+		}
+		if k := worker.Kubernetes; k != nil && k.Version != nil && !offers.IsPrefix(*k.Version) && *k.Version != shoot.Spec.Kubernetes.Version {
+			errs = append(errs, field.Invalid(at.Child("kubernetes", "version"), *k.Version, fmt.Sprintf("must be %s, the cluster's version: its nodes share one image", shoot.Spec.Kubernetes.Version)))
+		}
+	}
+	return errs
+}
