@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/cli/kindfile"
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/images"
 )
 
 // createOptions are the flags of loam cluster create.
@@ -61,7 +61,7 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&c.workers, "workers", 0, "number of workers; with none, pods run on the control plane")
-	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, of those that have a node image (default the newest)")
+	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, or the beginning of one, of those that have a node image (default the newest)")
 	f.StringVarP(&c.file, "filename", "f", "", "file with a Shoot or a cluster of kind; - is standard input")
 	f.BoolVar(&c.wait, "wait", true, "return once the cluster is ready")
 	f.BoolVar(&c.retain, "retain", false, "keep the nodes of a cluster that does not come up")
@@ -83,14 +83,11 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 	if err != nil {
 		return err
 	}
-	if err := c.chooseVersion(ctx, api, shoot); err != nil {
-		return err
-	}
 	if err := api.Create(ctx, shoot); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return fault.New(fault.Invalid, "%s exists already: choose another name, or delete it with \"loam cluster delete %s\"", p.describe(shoot.Name), shoot.Name)
 		}
-		return fault.New(fault.Invalid, "creating %s: %w", p.describe(shoot.Name), err)
+		return fault.New(fault.Invalid, "creating %s: %w%s", p.describe(shoot.Name), err, versionAdvice(ctx, api, shoot.Spec.Kubernetes.Version, err))
 	}
 	if !c.wait {
 		say("%s is being created; follow it with \"loam cluster get %s\"", p.describe(shoot.Name), shoot.Name)
@@ -229,34 +226,24 @@ func seedProblem(ctx context.Context, api client.Client) string {
 	return ""
 }
 
-// chooseVersion takes the newest version that the cloud profile offers where
-// none is asked for.
-func (c *createOptions) chooseVersion(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) error {
-	if shoot.Spec.Kubernetes.Version != "" {
-		return nil
+// versionAdvice says how to get a version that the garden refused for not being
+// on offer; empty when that was not the reason.
+func versionAdvice(ctx context.Context, api client.Client, version string, err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil ||
+		!slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "spec.kubernetes.version" }) {
+		return ""
 	}
-	var profile gardencorev1beta1.CloudProfile
-	if err := api.Get(ctx, client.ObjectKey{Name: "local"}, &profile); err != nil {
-		return fmt.Errorf("reading cloud profile %q: %w", "local", err)
-	}
-	offered := profile.Spec.Kubernetes.Versions
-	if len(offered) == 0 {
+	buildable := images.Supported()
+	switch wanted := "v" + strings.TrimPrefix(version, "v"); {
+	case version == "":
 		if problem := seedProblem(ctx, api); problem != "" {
-			return fault.New(fault.Invalid, "no Kubernetes version is known: %s", problem)
+			return ": " + problem
 		}
-		return fault.New(fault.Invalid, "this host has no node image: build one with \"loam image build\"")
+		return "; this host has no node image: build one with \"loam image build\""
+	case slices.Contains(buildable, wanted):
+		return fmt.Sprintf("; build its node image with \"loam image build --kubernetes-version %s\"", wanted)
+	default:
+		return "; node images can be built for " + strings.Join(buildable, ", ")
 	}
-	newest := slices.MaxFunc(offered, func(a, b gardencorev1beta1.ExpirableVersion) int {
-		left, err := version.ParseSemantic(a.Version)
-		if err != nil {
-			return -1
-		}
-		n, err := left.Compare(b.Version)
-		if err != nil {
-			return 1
-		}
-		return n
-	})
-	shoot.Spec.Kubernetes.Version = newest.Version
-	return nil
 }

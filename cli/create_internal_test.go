@@ -1,18 +1,20 @@
 package cli
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/images"
 )
 
 const shootFile = `apiVersion: core.gardener.cloud/v1beta1
@@ -110,39 +112,35 @@ func TestWhatAFileSaysStays(t *testing.T) {
 	}
 }
 
-func TestChooseVersion(t *testing.T) {
-	profile := func(versions ...string) client.Client {
-		p := &gardencorev1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{Name: "local"}}
-		for _, v := range versions {
-			p.Spec.Kubernetes.Versions = append(p.Spec.Kubernetes.Versions, gardencorev1beta1.ExpirableVersion{Version: v})
+// TestVersionAdvice wants help where the garden refuses a version, and none to
+// build what cannot be built.
+func TestVersionAdvice(t *testing.T) {
+	garden := clientfake.NewClientBuilder().WithScheme(scheme.Client()).Build()
+	refused := func(fields ...string) error {
+		var errs field.ErrorList
+		for _, f := range fields {
+			errs = append(errs, field.Invalid(field.NewPath(f), "", "no"))
 		}
-		return clientfake.NewClientBuilder().WithScheme(scheme.Client()).WithObjects(p).Build()
+		return apierrors.NewInvalid(gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot").GroupKind(), "demo", errs)
 	}
+	buildable := images.Supported()[0]
 	for name, tc := range map[string]struct {
-		asked string
-		api   client.Client
-		want  string
+		version string
+		err     error
+		want    string
 	}{
-		"the newest, not the last of the alphabet": {"", profile("1.9.11", "1.36.3", "1.36.10", "1.35.4"), "1.36.10"},
-		"a release before its candidates":          {"", profile("1.37.0-rc.1", "1.37.0", "1.37.0-alpha.1"), "1.37.0"},
-		"not one that nobody can read":             {"", profile("latest", "1.36.3", "newest"), "1.36.3"},
-		"the one asked for":                        {"1.1.1", profile("1.36.3"), "1.1.1"},
-		"none":                                     {"", profile(), "error: loam image build"},
-		"no profile":                               {"", clientfake.NewClientBuilder().WithScheme(scheme.Client()).Build(), `error: cloud profile "local"`},
+		"can be built":          {strings.TrimPrefix(buildable, "v"), refused("spec.region", "spec.kubernetes.version"), "loam image build --kubernetes-version " + buildable},
+		"cannot be built":       {"1.30.0", refused("spec.kubernetes.version"), "can be built for " + strings.Join(images.Supported(), ", ")},
+		"no image on this host": {"", refused("spec.kubernetes.version"), `build one with "loam image build"`},
+		"another problem":       {"1.30.0", refused("spec.region"), ""},
+		"no answer":             {"1.30.0", errors.New("connection refused"), ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			shoot := &gardencorev1beta1.Shoot{}
-			shoot.Spec.Kubernetes.Version = tc.asked
-			err := (&createOptions{}).chooseVersion(t.Context(), tc.api, shoot)
-			if want, bad := strings.CutPrefix(tc.want, "error: "); bad {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want %q", err, want)
-				}
-				return
-			}
-			if err != nil || shoot.Spec.Kubernetes.Version != tc.want {
-				t.Errorf("got %q, %v, want %q", shoot.Spec.Kubernetes.Version, err, tc.want)
-			}
-		})
+		got := versionAdvice(t.Context(), garden, tc.version, tc.err)
+		if !strings.Contains(got, tc.want) || tc.want == "" && got != "" {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+		if tc.version == "1.30.0" && strings.Contains(got, "loam image build") {
+			t.Errorf("%s: advises to build what cannot be built: %q", name, got)
+		}
 	}
 }

@@ -23,8 +23,17 @@ func patch(tb testing.TB, object client.Object, text string) {
 	}
 }
 
+// report patches a Shoot's status, as its controllers do.
+func report(tb testing.TB, shoot *v1beta1.Shoot, status string) {
+	tb.Helper()
+	if err := gardentest.Client(tb).Status().Patch(context.Background(), shoot, client.RawPatch(types.MergePatchType, []byte(`{"status":`+status+`}`))); err != nil {
+		tb.Fatalf("reporting %s: %v", status, err)
+	}
+}
+
 func TestShootGeneration(t *testing.T) {
 	shoot := create(t, newShoot(gardentest.Namespace(t), "generation"))
+	report(t, shoot, `{"lastOperation":{"type":"Create","state":"Succeeded","progress":100,"description":"","lastUpdateTime":"2026-01-01T00:00:00Z"}}`)
 	operation := func(value string) string {
 		return fmt.Sprintf(`{"metadata":{"annotations":{"gardener.cloud/operation":%q}}}`, value)
 	}
@@ -47,7 +56,6 @@ func TestShootGeneration(t *testing.T) {
 		{"the spec while confined", `{"spec":{"purpose":"evaluation"}}`, false, ""},
 		{"hibernation while confined", `{"spec":{"hibernation":{"enabled":true}}}`, true, ""},
 		{"reconcile while confined", operation("reconcile"), true, ""},
-		{"the seed while confined", `{"spec":{"seedName":"local"}}`, true, ""},
 		{"no more confining", `{"spec":{"maintenance":{"confineSpecUpdateRollout":null}}}`, true, ""},
 	} {
 		before := shoot.Generation
@@ -135,10 +143,11 @@ func TestShootsThatAreRefused(t *testing.T) {
 		}, []string{
 			`metadata.namespace: Invalid value: "default": belongs to no project`, `spec.seedName: Not found: "nowhere"`, `spec.cloudProfile.name: Not found: "nothing"`,
 		}},
-		"version without image": {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.30.0" }, []string{
-			`spec.kubernetes.version: Invalid value: "1.30.0"`, `offers 1.36.3, 1.35.4`, `loam image build --kubernetes-version v1.30.0`,
+		"version without image": {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.36.0" }, []string{
+			`spec.kubernetes.version: Invalid value: "1.36.0"`, `offers 1.36.3, 1.35.4`,
 		}},
-		"version that is none":    {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.36" }, []string{"must be a full version, for example 1.36.3"}},
+		"version that is none":    {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "newest" }, []string{"must be a full version, for example 1.36.3"}},
+		"minor without version":   {func(s *v1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.34" }, []string{`spec.kubernetes.version: Invalid value: "1.34": cloud profile "local" offers 1.36.3, 1.35.4`}},
 		"other provider":          {func(s *v1beta1.Shoot) { s.Spec.Provider.Type = "proxmox" }, []string{`spec.provider.type: Invalid value: "proxmox": must be "local"`}},
 		"name too long":           {func(s *v1beta1.Shoot) { s.Name = fits + "n" }, []string{"metadata.name: Invalid value", fmt.Sprintf("at most %d characters", len(fits))}},
 		"name with two dashes":    {func(s *v1beta1.Shoot) { s.Name = "a--b" }, []string{`must not contain "--"`}},

@@ -12,6 +12,10 @@ import (
 // one.
 func fillWorker(shoot *core.Shoot, worker, old *core.Worker, facts Facts) {
 	fillKubelet(shoot, worker, old, facts)
+	if old != nil && worker.Machine.Type == old.Machine.Type && worker.Machine.Image == nil && old.Machine.Image == nil {
+		// It has done without so far; a default would roll its machines.
+		return
+	}
 	if old != nil && worker.Machine.Architecture == nil && worker.Machine.Type == old.Machine.Type {
 		worker.Machine.Architecture = old.Machine.Architecture
 	}

@@ -8,12 +8,15 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/loam-cloud/loam/garden/validation/shoots/operations"
 )
 
 // takeOperations removes from a Shoot's annotation the operations that ask for
 // a reconciliation, and tells whether there were any. A rotation is written into
-// the status before its request goes, so that it is not forgotten; other
-// operations stay for whoever acts on them.
+// the status before its request goes, so that it is not forgotten. Other
+// operations stay for whoever acts on them, and those that are not in order stay
+// for validation to refuse.
 func takeOperations(shoot *core.Shoot, now time.Time) bool {
 	annotation, found := shoot.Annotations[v1beta1constants.GardenerOperation]
 	if !found {
@@ -22,6 +25,9 @@ func takeOperations(shoot *core.Shoot, now time.Time) bool {
 	all := strings.Split(annotation, v1beta1constants.GardenerOperationsSeparator)
 	left := slices.DeleteFunc(slices.Clone(all), func(operation string) bool {
 		operation = strings.TrimSpace(operation)
+		if operations.Problem(shoot, operation) != "" {
+			return false
+		}
 		switch operation {
 		case v1beta1constants.GardenerOperationReconcile, v1beta1constants.ShootOperationRetry:
 			return true

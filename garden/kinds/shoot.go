@@ -1,19 +1,15 @@
 package kinds
 
 import (
-	"context"
-	"strings"
-
 	"github.com/gardener/gardener/pkg/apis/core"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
-	"github.com/gardener/gardener/pkg/apis/utils/timewindow"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/loam-cloud/loam/garden/strategy"
+	"github.com/loam-cloud/loam/garden/validation/shoots/schedules"
 )
 
 // shootRules are the rules of Shoots, which look at other objects and at time.
@@ -28,11 +24,14 @@ func shootKind(rules shootRules) strategy.Kind {
 		Columns:          shootColumns(),
 		Fields:           shootFields,
 		Index:            []string{core.ShootSeedName},
-		PrepareForCreate: prepareShootForCreate,
-		PrepareForUpdate: prepareShootForUpdate,
+		PrepareForCreate: rules.prepareForCreate,
+		PrepareForUpdate: rules.prepareForUpdate,
 		NewGeneration:    rules.newGeneration,
 		ValidateName:     shootName,
 		Validate:         rules.validate,
+		Warnings:         rules.warnings,
+		ValidateDelete:   rules.validateDelete,
+		Subresources:     map[string]func(*registry.Store) rest.Storage{"binding": newShootBinding},
 	})
 }
 
@@ -59,7 +58,7 @@ func shootColumns() []strategy.Column[core.Shoot] {
 
 // hibernation compares what is wanted with what is.
 func hibernation(shoot *core.Shoot) any {
-	wanted := wantsHibernation(shoot)
+	wanted := schedules.Hibernates(shoot)
 	switch {
 	case wanted && shoot.Status.IsHibernated:
 		return "Hibernated"
@@ -70,10 +69,6 @@ func hibernation(shoot *core.Shoot) any {
 	default:
 		return "Awake"
 	}
-}
-
-func wantsHibernation(shoot *core.Shoot) bool {
-	return shoot.Spec.Hibernation != nil && deref(shoot.Spec.Hibernation.Enabled)
 }
 
 func shootFields(shoot *core.Shoot) fields.Set {
@@ -97,64 +92,4 @@ func profileReference(shoot *core.Shoot) core.CloudProfileReference {
 		return core.CloudProfileReference{Kind: v1beta1constants.CloudProfileReferenceKindCloudProfile, Name: *shoot.Spec.CloudProfileName}
 	}
 	return core.CloudProfileReference{}
-}
-
-func prepareShootForCreate(ctx context.Context, shoot *core.Shoot) {
-	if user, ok := genericapirequest.UserFrom(ctx); ok {
-		metav1.SetMetaDataAnnotation(&shoot.ObjectMeta, v1beta1constants.GardenCreatedBy, user.GetName())
-	}
-	canonicalizeShoot(shoot)
-	if shoot.Spec.Maintenance != nil && shoot.Spec.Maintenance.TimeWindow == nil {
-		window := timewindow.RandomMaintenanceTimeWindow()
-		shoot.Spec.Maintenance.TimeWindow = &core.MaintenanceTimeWindow{Begin: window.Begin().Formatted(), End: window.End().Formatted()}
-	}
-}
-
-func prepareShootForUpdate(_ context.Context, shoot, old *core.Shoot) {
-	if creator, known := old.Annotations[v1beta1constants.GardenCreatedBy]; known {
-		metav1.SetMetaDataAnnotation(&shoot.ObjectMeta, v1beta1constants.GardenCreatedBy, creator)
-	}
-	canonicalizeShoot(shoot)
-	if shoot.Spec.Maintenance != nil && shoot.Spec.Maintenance.TimeWindow == nil && old.Spec.Maintenance != nil {
-		shoot.Spec.Maintenance.TimeWindow = old.Spec.Maintenance.TimeWindow.DeepCopy()
-	}
-}
-
-// canonicalizeShoot brings two spellings of one thing to one: the former field
-// for the cloud profile, whose kind may be left out, and Kubernetes versions
-// with a "v", as image names have them.
-func canonicalizeShoot(shoot *core.Shoot) {
-	if profile := profileReference(shoot); profile.Name != "" {
-		if profile.Kind == "" {
-			profile.Kind = v1beta1constants.CloudProfileReferenceKindCloudProfile
-		}
-		shoot.Spec.CloudProfile, shoot.Spec.CloudProfileName = &profile, nil
-	}
-	shoot.Spec.Kubernetes.Version = strings.TrimPrefix(shoot.Spec.Kubernetes.Version, "v")
-	for i := range shoot.Spec.Provider.Workers {
-		if kubernetes := shoot.Spec.Provider.Workers[i].Kubernetes; kubernetes != nil && kubernetes.Version != nil {
-			version := strings.TrimPrefix(*kubernetes.Version, "v")
-			kubernetes.Version = &version
-		}
-	}
-}
-
-// newGeneration decides whether a change of a Shoot is to be acted on now.
-func (r shootRules) newGeneration(shoot, old *core.Shoot, changed bool) bool {
-	asked := takeOperations(shoot, r.clock.Now())
-	if asked || !changed {
-		return asked
-	}
-	if !confinesRollout(shoot) {
-		return true
-	}
-	// Waiting for the maintenance window makes no sense for these: sleeping and
-	// waking is asked for when it is wanted, and a move to another seed is an
-	// operator's.
-	return wantsHibernation(shoot) != wantsHibernation(old) ||
-		!apiequality.Semantic.DeepEqual(shoot.Spec.SeedName, old.Spec.SeedName)
-}
-
-func confinesRollout(shoot *core.Shoot) bool {
-	return shoot.Spec.Maintenance != nil && deref(shoot.Spec.Maintenance.ConfineSpecUpdateRollout)
 }

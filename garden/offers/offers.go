@@ -124,3 +124,14 @@ func HasPrefix(version, prefix string) bool {
 
 // Plain is a version without the "v" that image names have.
 func Plain(version string) string { return strings.TrimPrefix(version, "v") }
+
+// AtLeast tells whether a full version is of minimum ("1.35") or later;
+// pre-releases of it count. A version that does not parse is not.
+func AtLeast(version, minimum string) bool {
+	parsed, err := semver.NewVersion(Plain(version))
+	limit, limitErr := semver.NewVersion(minimum)
+	if err != nil || limitErr != nil {
+		return false
+	}
+	return parsed.Major() > limit.Major() || parsed.Major() == limit.Major() && parsed.Minor() >= limit.Minor()
+}

@@ -179,11 +179,21 @@ func TestSleep(t *testing.T) {
 	h.want("waking", "True True True True")
 }
 
+// TestASpecThatCannotBe has a Shoot of a provider that this host does not serve.
 func TestASpecThatCannotBe(t *testing.T) {
 	h := newHarness(t, succeeded)
 	h.want("before", "True True True True")
-	h.spec(func(s *gardencorev1beta1.ShootSpec) {
-		s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico")}
+	profile := &gardencorev1beta1.CloudProfile{}
+	h.must(h.garden.Get(t.Context(), client.ObjectKey{Name: "local"}, profile))
+	other := &gardencorev1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Spec: profile.Spec}
+	other.Spec.Type = "other"
+	h.must(h.garden.Create(t.Context(), other))
+	last := h.shoot.Status
+	h.shoot = &gardencorev1beta1.Shoot{ObjectMeta: metav1.ObjectMeta{Namespace: h.shoot.Namespace, Name: "other"}, Spec: h.shoot.Spec}
+	h.shoot.Spec.CloudProfile.Name, h.shoot.Spec.Provider.Type = other.Name, other.Spec.Type
+	h.must(h.garden.Create(t.Context(), h.shoot))
+	h.status(func(s *gardencorev1beta1.ShootStatus) {
+		s.TechnicalID, s.LastOperation, s.Conditions = last.TechnicalID, last.LastOperation, last.Conditions
 	})
 	h.want("after", "Unknown Unknown Unknown Unknown")
 }

@@ -89,17 +89,13 @@ func TestNothingIsDoneTwice(t *testing.T) {
 
 func TestAUserMendsAMistake(t *testing.T) {
 	h := newHarness(t)
-	shoot := h.create(1, func(s *gardencorev1beta1.Shoot) {
-		s.Spec.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv6"}}
-		s.Spec.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Mode: ptr.To(gardencorev1beta1.ProxyModeIPVS)}
-	})
+	h.reconciler.Image = imageOf("v1.36.3")
+	shoot := h.create(1, func(s *gardencorev1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.35.4" })
 	failed := h.settle(shoot)
 	h.wantOperation(failed, "Create Failed 0")
 	h.wantMachines()
-	for _, want := range []string{"spec.networking.type", "spec.networking.ipFamilies[0]", "spec.kubernetes.kubeProxy.mode"} {
-		if !strings.Contains(failed.Status.LastOperation.Description, want) {
-			t.Errorf("%q does not name %s", failed.Status.LastOperation.Description, want)
-		}
+	if !strings.Contains(failed.Status.LastOperation.Description, "spec.kubernetes.version") {
+		t.Errorf("%q does not name the field", failed.Status.LastOperation.Description)
 	}
 	if e := failed.Status.LastErrors; len(e) != 1 || !slices.Equal(e[0].Codes, []gardencorev1beta1.ErrorCode{gardencorev1beta1.ErrorConfigurationProblem}) {
 		t.Errorf("last errors are %+v", e)
@@ -107,13 +103,21 @@ func TestAUserMendsAMistake(t *testing.T) {
 	if again := h.settle(shoot); again.ResourceVersion != failed.ResourceVersion {
 		t.Error("what only the user can mend was tried again")
 	}
-	h.change(shoot, func(s *gardencorev1beta1.Shoot) {
-		s.Spec.Networking, s.Spec.Kubernetes.KubeProxy = nil, nil
-	})
+	h.change(shoot, func(s *gardencorev1beta1.Shoot) { s.Spec.Kubernetes.Version = "1.36.3" })
 	mended := h.settle(shoot)
 	h.wantOperation(mended, "Create Succeeded 100")
 	if mended.Status.LastErrors != nil || mended.Status.ObservedGeneration != mended.Generation {
 		t.Errorf("status is %+v", mended.Status)
+	}
+}
+
+// imageOf finds the node image of one version, as on a host that has no other.
+func imageOf(version string) func(context.Context, string) (string, error) {
+	return func(_ context.Context, wanted string) (string, error) {
+		if wanted != version {
+			return "", fault.New(fault.Invalid, "spec.kubernetes.version: %q has no node image", wanted)
+		}
+		return "node:" + wanted, nil
 	}
 }
 
@@ -412,9 +416,8 @@ func TestDelete(t *testing.T) {
 
 func TestDeleteOfAClusterThatCouldNotBeMade(t *testing.T) {
 	h := newHarness(t)
-	shoot := h.create(0, func(s *gardencorev1beta1.Shoot) {
-		s.Spec.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico")}
-	})
+	h.reconciler.Image = imageOf("v1.35.4")
+	shoot := h.create(0, nil)
 	h.wantOperation(h.settle(shoot), "Create Failed 0")
 	h.delete(shoot)
 	if _, err := h.reconcile(shoot); err != nil {

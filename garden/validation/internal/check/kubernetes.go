@@ -4,25 +4,15 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-// KubernetesAtLeast tells whether a full version is of minimum ("1.35") or
-// later; pre-releases of it count. A version that does not parse is not.
-func KubernetesAtLeast(version, minimum string) bool {
-	parsed, err := semver.NewVersion(version)
-	limit, limitErr := semver.NewVersion(minimum)
-	if err != nil || limitErr != nil {
-		return false
-	}
-	return parsed.Major() > limit.Major() || parsed.Major() == limit.Major() && parsed.Minor() >= limit.Minor()
-}
+	"github.com/loam-cloud/loam/garden/offers"
+)
 
 // Gone refuses a field that clusters from a Kubernetes version on may not have.
 func Gone(path *field.Path, set bool, version, since, instead string) field.ErrorList {
-	if !set || !KubernetesAtLeast(version, since) {
+	if !set || !offers.AtLeast(version, since) {
 		return nil
 	}
 	message := fmt.Sprintf("is not there from Kubernetes %s on, and this cluster has %s", since, version)

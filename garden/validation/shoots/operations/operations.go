@@ -15,7 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/loam-cloud/loam/garden/validation/internal/check"
+	"github.com/loam-cloud/loam/garden/offers"
 	"github.com/loam-cloud/loam/garden/validation/shoots/schedules"
 )
 
@@ -56,6 +56,15 @@ func Known(operation string) bool {
 		_, known := rotations()[operation]
 		return known
 	}
+}
+
+// ForcesUpdate tells whether a Shoot is asked to update machines in place
+// although the update before is not through.
+func ForcesUpdate(shoot *core.Shoot) bool {
+	all := strings.Split(shoot.Annotations[v1beta1constants.GardenerOperation], v1beta1constants.GardenerOperationsSeparator)
+	return slices.ContainsFunc(all, func(operation string) bool {
+		return strings.TrimSpace(operation) == v1beta1constants.ShootOperationForceInPlaceUpdate
+	})
 }
 
 // rotation says which secrets an operation is about, and whether it begins or
@@ -175,7 +184,7 @@ func rotationProblem(shoot *core.Shoot, operation string, r rotation) string {
 		return "the cluster is hibernated: what holds its credentials does not run"
 	}
 	former := operation == v1beta1constants.OperationRotateETCDEncryptionKeyStart || operation == v1beta1constants.OperationRotateETCDEncryptionKeyComplete
-	if former && check.KubernetesAtLeast(shoot.Spec.Kubernetes.Version, "1.34") {
+	if former && offers.AtLeast(shoot.Spec.Kubernetes.Version, "1.34") {
 		return "is not there from Kubernetes 1.34 on: use " + v1beta1constants.OperationRotateETCDEncryptionKey
 	}
 	now := phasesOf(shoot)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/validation/shoots/operations"
 )
 
 // implicitControlPlane is the pool that holds the control plane of a cluster
@@ -127,7 +128,7 @@ func validateStrategyUpdate(shoot *core.Shoot, worker, was *core.Worker, path *f
 			errs = append(errs, field.Forbidden(path.Child(part.name), "cannot be changed while machines are updated in place"))
 		}
 	}
-	if pending(shoot, worker.Name) && !forced(shoot) && rolls(worker, was) {
+	if pending(shoot, worker.Name) && !operations.ForcesUpdate(shoot) && rolls(worker, was) {
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf("an update of pool %q is under way: wait for it, or force the next with annotation %s=%s",
 			worker.Name, v1beta1constants.GardenerOperation, v1beta1constants.ShootOperationForceInPlaceUpdate)))
 	}
@@ -140,10 +141,6 @@ func pending(shoot *core.Shoot, pool string) bool {
 		return false
 	}
 	return slices.Contains(status.PendingWorkerUpdates.AutoInPlaceUpdate, pool) || slices.Contains(status.PendingWorkerUpdates.ManualInPlaceUpdate, pool)
-}
-
-func forced(shoot *core.Shoot) bool {
-	return shoot.Annotations[v1beta1constants.GardenerOperation] == v1beta1constants.ShootOperationForceInPlaceUpdate
 }
 
 // rolls tells whether a change reaches the machines of a pool.
