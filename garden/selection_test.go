@@ -111,10 +111,7 @@ func TestWatchBySeed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	namespace := gardentest.Namespace(t)
-	seed := create(t, &v1beta1.Seed{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "watched-"},
-		Spec:       v1beta1.SeedSpec{Provider: v1beta1.SeedProvider{Type: "local", Region: "local"}, Networks: v1beta1.SeedNetworks{Pods: "10.6.0.0/16", Services: "10.7.0.0/16"}},
-	})
+	seed, other := newBackedSeed(t, namespace, "watched-"), newBackedSeed(t, namespace, "unwatched-")
 	watcher, err := sampleOf(t, "Shoot").client(t, "").Watch(ctx, metav1.ListOptions{FieldSelector: "spec.seedName=" + seed.Name})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +129,7 @@ func TestWatchBySeed(t *testing.T) {
 		}
 	}
 	shoot := create(t, newShoot(namespace, "watched"))
-	patch(t, shoot, `{"spec":{"seedName":"`+seed.Name+`"}}`)
+	bind(t, shoot, seed.Name)
 	want(watch.Added)
 	patch(t, shoot, `{"spec":{"purpose":"testing"}}`)
 	want(watch.Modified)
@@ -140,7 +137,7 @@ func TestWatchBySeed(t *testing.T) {
 	if err := gardentest.Client(t).List(ctx, list, client.MatchingFields{"spec.seedName": seed.Name}); err != nil || len(list.Items) != 1 {
 		t.Errorf("list by seed: %d, %v", len(list.Items), err)
 	}
-	patch(t, shoot, `{"spec":{"seedName":"local"}}`)
+	bind(t, shoot, other.Name)
 	want(watch.Deleted)
 }
 

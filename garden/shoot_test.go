@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,6 +84,79 @@ func TestShootGeneration(t *testing.T) {
 		t.Errorf("two deletions: generation went from %d to %d (%v), want one more", before, shoot.Generation, err)
 	}
 	patch(t, shoot, `{"metadata":{"finalizers":null}}`)
+}
+
+// bind gives a Shoot a seed as a scheduler does, from what the caller last saw.
+func bind(tb testing.TB, shoot *v1beta1.Shoot, seed string) {
+	tb.Helper()
+	shoot.Spec.SeedName = &seed
+	if err := gardentest.Client(tb).SubResource("binding").Update(context.Background(), shoot); err != nil {
+		tb.Fatalf("binding to seed %q: %v", seed, err)
+	}
+}
+
+// newBackedSeed makes a seed between which and others control planes can move.
+func newBackedSeed(tb testing.TB, namespace, prefix string) *v1beta1.Seed {
+	tb.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "backup-"}}
+	create(tb, secret)
+	return create(tb, &v1beta1.Seed{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: prefix},
+		Spec: v1beta1.SeedSpec{
+			Provider: v1beta1.SeedProvider{Type: "local", Region: "local"},
+			Networks: v1beta1.SeedNetworks{Pods: "10.6.0.0/16", Services: "10.7.0.0/16"},
+			Backup: &v1beta1.Backup{Provider: "local", CredentialsRef: &corev1.ObjectReference{
+				APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: secret.Name,
+			}},
+		},
+	})
+}
+
+// TestShootBinding wants the subresource to set the seed and nothing else, and
+// nothing else to set the seed.
+func TestShootBinding(t *testing.T) {
+	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
+	first, second := newBackedSeed(t, namespace, "first-"), newBackedSeed(t, namespace, "second-")
+	shoot := create(t, newShoot(namespace, "bound"))
+	report(t, shoot, `{"technicalID":"kept"}`)
+	stale := shoot.DeepCopy()
+	patch(t, shoot, `{"metadata":{"labels":{"a":"b"}}}`)
+
+	for name, text := range map[string]string{
+		"an ordinary update":   `{"spec":{"seedName":"` + first.Name + `"}}`,
+		"an unknown seed":      `{"spec":{"seedName":"nowhere"}}`,
+		"another way for both": `{"spec":{"seedName":null,"region":"local","purpose":"testing","seedName":"local"}}`,
+	} {
+		if err := c.Patch(ctx, shoot.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(text))); !apierrors.IsInvalid(err) {
+			t.Errorf("%s: got %v, want Invalid", name, err)
+		}
+	}
+	stale.Spec.SeedName = &first.Name
+	if err := c.SubResource("binding").Update(ctx, stale); !apierrors.IsConflict(err) {
+		t.Errorf("from an old version: got %v, want Conflict", err)
+	}
+
+	greedy := shoot.DeepCopy()
+	greedy.Spec.Region, greedy.Spec.Purpose, greedy.Status.TechnicalID = "elsewhere", ptr.To(v1beta1.ShootPurposeProduction), "stolen"
+	greedy.Labels, greedy.Finalizers = map[string]string{"c": "d"}, []string{"example.org/held"}
+	bind(t, greedy, first.Name)
+	if got := *greedy.Spec.SeedName; got != first.Name || greedy.Generation != shoot.Generation+1 {
+		t.Errorf("seed %q, generation %d after %d", got, greedy.Generation, shoot.Generation)
+	}
+	if greedy.Spec.Region != "local" || *greedy.Spec.Purpose != *shoot.Spec.Purpose || greedy.Status.TechnicalID != "kept" || greedy.Labels["a"] != "b" || greedy.Labels["c"] != "" || len(greedy.Finalizers) > 0 {
+		t.Errorf("more than the seed was written: %+v", greedy)
+	}
+
+	unconditional := greedy.DeepCopy()
+	unconditional.ResourceVersion = ""
+	bind(t, unconditional, second.Name)
+	for name, seed := range map[string]*string{"to a seed without backups": ptr.To("local"), "to a seed that is not there": ptr.To("nowhere"), "away from all": nil} {
+		moved := unconditional.DeepCopy()
+		moved.Spec.SeedName = seed
+		if err := c.SubResource("binding").Update(ctx, moved); !apierrors.IsInvalid(err) {
+			t.Errorf("moving %s: got %v, want Invalid", name, err)
+		}
+	}
 }
 
 // TestMaintenanceWindowStays replaces a Shoot by its manifest, which has no
