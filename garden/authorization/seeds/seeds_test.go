@@ -1,7 +1,9 @@
 package seeds_test
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,10 +114,20 @@ func wantAllowed(t *testing.T, attempts []attempt) {
 func wantForbidden(t *testing.T, attempts []attempt) {
 	t.Helper()
 	for _, attempt := range attempts {
-		if err := attempt.do(); !apierrors.IsForbidden(err) {
+		if err := attempt.do(); !refused(err) {
 			t.Errorf("%s: got %v, want a refusal", attempt.name, err)
 		}
 	}
+}
+
+// refused tells whether the user may not do something, or may not read what
+// their object names, which is found together with what else is wrong with it.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		return apierrors.IsForbidden(err)
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Type == metav1.CauseTypeForbidden })
 }
 
 // landscape is shared by the tests of this package: each needs two sides.
