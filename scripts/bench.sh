@@ -10,6 +10,8 @@ measure() { go test -run '^$' -timeout 60m -bench "$1" -benchtime "$2" "$3" | te
 measure 'Ready|Resident|Stop' 3x ./garden
 measure 'Create' 1000x ./garden
 measure 'List' 20x ./garden
+measure 'Landscape' 1x ./garden
+measure 'Authorize' 1s ./garden/authorization/seeds
 measure '.' 3x ./test/e2e
 scripts/say "Results"
 awk '
