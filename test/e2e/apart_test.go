@@ -32,6 +32,7 @@ func TestApart(t *testing.T) {
 	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
 	i.loam("cluster", "create", "below", "--workers", "1")
 
+	t.Cleanup(a.dumpParts)
 	a.loadSelf()
 	i.cluster("below", "apply", "-k", "../../deploy")
 	a.available(5 * time.Minute)
@@ -67,17 +68,25 @@ func (a *apart) loadSelf() {
 	}
 }
 
+// dumpParts shows what helps to understand a failure.
+func (a *apart) dumpParts() {
+	if !a.t.Failed() {
+		return
+	}
+	for _, show := range [][]string{
+		{"-n", "loam-system", "get", "pods,pvc,events", "-o", "wide"},
+		{"-n", "loam-system", "logs", "-l", "app.kubernetes.io/name=loam-apiserver", "--tail=30", "--prefix"},
+		{"-n", "loam-system", "logs", "-l", "app.kubernetes.io/name=loam-controller-manager", "--tail=30", "--prefix"},
+		{"get", "shoots,seeds,events", "-A", "-o", "wide"},
+	} {
+		out, _ := a.tryKube(a.clusterKubeconfig("below"), "", show...) // what it says is shown too
+		a.t.Logf("kubectl %s:\n%s", strings.Join(show, " "), out)
+	}
+}
+
 // available waits until the cluster below serves the garden's API.
 func (a *apart) available(limit time.Duration) {
 	a.t.Helper()
-	defer func() {
-		if a.t.Failed() {
-			out, _ := a.tryKube(a.clusterKubeconfig("below"), "", "-n", "loam-system", "get", "pods,pvc,events", "-o", "wide")
-			a.t.Log(out)
-			out, _ = a.tryKube(a.clusterKubeconfig("below"), "", "-n", "loam-system", "logs", "-l", "app.kubernetes.io/name=loam-apiserver", "--tail=30")
-			a.t.Log(out)
-		}
-	}()
 	eventually(a.t, limit, func() error {
 		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "get", "apiservices", "-l", "app.kubernetes.io/managed-by=loam-apiserver", "--no-headers")
 		if err != nil || strings.Count(out, "True") < 6 || strings.Contains(out, "False") {
