@@ -30,7 +30,8 @@ const (
 	landscapeWatchers = 100
 	// shootBytes is what a Shoot with its status has in protobuf.
 	shootBytes = 6_500
-	settledAll = 20 * time.Second
+	// settledAll is when a garden has given back what many writes have left.
+	settledAll = 75 * time.Second
 )
 
 // landscape is a garden of its own, in a process of its own.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -34,6 +35,13 @@ const (
 	renewEvery = 24 * time.Hour
 	// settle is when Kubernetes' controllers have read what there is.
 	settle = 3 * time.Second
+	// gcPercent makes collections come twice as often as Go's default: a garden
+	// writes little and holds much.
+	gcPercent = 50
+	// returnEvery is how often unused memory is looked at, worthReturning how much
+	// of it is worth a collection.
+	returnEvery    = time.Minute
+	worthReturning = 64 << 20
 )
 
 // Garden is a running garden.
@@ -75,6 +83,7 @@ type Garden struct {
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
 	g.keeper = &keeper{garden: g}
+	debug.SetGCPercent(gcPercent)
 	var err error
 	if g.klog, err = routeKlog(g.config.Logger); err != nil {
 		return nil, err
@@ -172,14 +181,35 @@ func (g *Garden) startControllers() error {
 	return nil
 }
 
-// returnMemory gives the garbage of a start, a third of the process by then,
-// back to the host: an idle garden would keep it for minutes.
+// returnMemory gives garbage back to the host, a third of the process after a
+// start and more after many writes: an idle garden would keep it for minutes.
 func returnMemory(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(settle):
-		debug.FreeOSMemory()
+	timer := time.NewTimer(settle)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		var memory runtime.MemStats
+		runtime.ReadMemStats(&memory)
+		// What is not in use and was not given back, and what has become garbage
+		// since the last collection.
+		if unused := memory.HeapSys - memory.HeapReleased - memory.HeapAlloc; unused+garbage(memory) > worthReturning {
+			debug.FreeOSMemory()
+		}
+		timer.Reset(returnEvery)
 	}
+}
+
+// garbage is at most what was allocated since the last collection.
+func garbage(memory runtime.MemStats) uint64 {
+	live := memory.NextGC * 100 / (100 + gcPercent)
+	if memory.HeapAlloc < live {
+		return 0
+	}
+	return memory.HeapAlloc - live
 }
 
 // renewCertificates keeps a garden that is never restarted from meeting an
