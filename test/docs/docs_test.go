@@ -12,12 +12,14 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/loam-cloud/loam/cli"
 	"github.com/loam-cloud/loam/cli/kindfile"
 	"github.com/loam-cloud/loam/garden/gardentest"
+	"github.com/loam-cloud/loam/shoots/manifest"
 )
 
 func TestMain(m *testing.M) { os.Exit(gardentest.Main(m)) }
@@ -99,13 +101,14 @@ func TestManifestsAreAccepted(t *testing.T) {
 				t.Errorf("%s: %v", b.page, err)
 			}
 		default:
-			var shoot gardencorev1beta1.Shoot
-			if err := yaml.UnmarshalStrict(text, &shoot); err != nil {
+			objects, err := manifest.Decode(strings.NewReader(b.text))
+			if err != nil {
 				t.Errorf("%s: %v", b.page, err)
-				continue
 			}
-			if err := c.Create(t.Context(), &shoot, client.DryRunAll); err != nil {
-				t.Errorf("%s: the garden refuses shoot %q: %v", b.page, shoot.Name, err)
+			for _, object := range objects {
+				if err := client.WithFieldValidation(c, metav1.FieldValidationStrict).Create(t.Context(), object, client.DryRunAll); err != nil {
+					t.Errorf("%s: the garden refuses %s %q: %v", b.page, object.GetKind(), object.GetName(), err)
+				}
 			}
 		}
 	}
