@@ -121,6 +121,9 @@ func (a *apart) startAgent() {
 		// What the agent made carries the label of its seed.
 		left := *a.installation
 		left.instance = "loam-" + a.seed
+		if a.t.Failed() {
+			left.dump()
+		}
 		left.removeOwned()
 	})
 }
