@@ -190,14 +190,34 @@ func (a *apart) grow() {
 	}
 }
 
-// killLeader ends the leading controller manager as a power cut would.
+// killPod ends loam's process in a pod with SIGKILL, as a power cut would: it has
+// no time for a last word.
+func (a *apart) killPod(pod string) {
+	a.t.Helper()
+	script := `for p in /proc/[0-9]*; do
+	if tr "\0" "\n" <$p/environ 2>/dev/null | grep -qx "HOSTNAME=$1" && grep -q loam $p/cmdline; then kill -9 ${p#/proc/} && echo killed; fi
+	done`
+	killed := 0
+	for _, id := range a.owned("ps", "-q") {
+		out, err := exec.Command("docker", "exec", id, "bash", "-c", script, "kill", pod).Output()
+		if err != nil {
+			a.t.Logf("looking for %s in %s: %v", pod, id, err)
+		}
+		killed += strings.Count(string(out), "killed")
+	}
+	if killed != 1 {
+		a.t.Fatalf("%d processes of pod %s were killed, want 1", killed, pod)
+	}
+}
+
+// killLeader kills the leading controller manager.
 func (a *apart) killLeader() {
 	holder := func() string {
-		pod, _, _ := strings.Cut(a.cluster("below", "-n", "loam-system", "get", "lease", "loam-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"), "_")
-		return pod
+		return a.cluster("below", "-n", "loam-system", "get", "lease", "loam-controller-manager", "-o", "jsonpath={.spec.holderIdentity}")
 	}
 	led := holder()
-	a.cluster("below", "-n", "loam-system", "delete", "pod", led, "--force", "--grace-period=0")
+	pod, _, _ := strings.Cut(led, "_")
+	a.killPod(pod)
 	killed := time.Now()
 	// The shoot asks for more than any seed has, so that only the controllers see it.
 	a.clusterApply("below", strings.Replace(shootWithoutSeed("waiting"), "provider:", "seedSelector: {matchLabels: {nowhere: to-be-found}}\n  provider:", 1))
@@ -226,7 +246,7 @@ func (a *apart) killServer() {
 	if len(pods) != 2 {
 		a.t.Fatalf("%d API servers, want 2: %v", len(pods), pods)
 	}
-	a.cluster("below", "-n", "loam-system", "delete", "pod", pods[0], "--force", "--grace-period=0")
+	a.killPod(pods[0])
 	eventually(a.t, failover, func() error {
 		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "-n", "garden-apart", "annotate", "--overwrite", "shoot", "above", "still=there")
 		if err != nil {
