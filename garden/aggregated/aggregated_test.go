@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"net/http"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr/funcr"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +29,7 @@ import (
 
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/aggregated"
+	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
 )
@@ -186,6 +189,67 @@ func TestDelegates(t *testing.T) {
 	}
 	if err := viewer.Create(t.Context(), &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Handler: "here"}); !apierrors.IsForbidden(err) {
 		t.Errorf("a reader writes: %v", err)
+	}
+}
+
+// TestAgentsAreHeldToTheirSeed asks as two agents' API server would, and as an
+// agent itself.
+func TestAgentsAreHeldToTheirSeed(t *testing.T) {
+	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	for _, name := range []string{"one", "two"} {
+		if err := r.client(t).Create(t.Context(), bootstrap.LocalSeed(name, "local")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kube, err := kubernetes.NewForConfig(r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(seed string) *authorizationv1.SubjectAccessReview {
+		review := &authorizationv1.SubjectAccessReview{
+			TypeMeta: metav1.TypeMeta{APIVersion: "authorization.k8s.io/v1", Kind: "SubjectAccessReview"},
+			Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: "gardener.cloud:system:seed:one", Groups: []string{"gardener.cloud:system:seeds"},
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Group: v1beta1.GroupName, Version: "v1beta1", Resource: "seeds", Name: seed, Verb: "get"},
+			},
+		}
+		text, err := json.Marshal(review)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := kube.Discovery().RESTClient().Post().AbsPath("/webhooks/authorize-seeds").Body(text).DoRaw(t.Context())
+		if err == nil {
+			err = json.Unmarshal(answer, review)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return review
+	}
+	for range 100 { // what was written follows within milliseconds
+		if ask("one").Status.Allowed {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := ask("one").Status; !got.Allowed {
+		t.Errorf("an agent does not see its seed: %+v", got)
+	}
+	if got := ask("two").Status; got.Allowed || !got.Denied {
+		t.Errorf("an agent sees another seed: %+v", got)
+	}
+
+	as := rest.CopyConfig(r.config)
+	as.Impersonate = rest.ImpersonationConfig{UserName: "gardener.cloud:system:seed:one", Groups: []string{"gardener.cloud:system:seeds"}}
+	agent, err := client.New(as, client.Options{Scheme: scheme.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Get(t.Context(), client.ObjectKey{Name: "one"}, &v1beta1.Seed{}); err != nil {
+		t.Errorf("an agent does not see its seed: %v", err)
+	}
+	if err := agent.Get(t.Context(), client.ObjectKey{Name: "two"}, &v1beta1.Seed{}); !apierrors.IsForbidden(err) {
+		t.Errorf("an agent sees another seed: %v", err)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/union"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/options"
@@ -24,6 +26,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
@@ -35,6 +38,10 @@ import (
 // that of a garden of its own, so that an etcd can be moved between the two.
 const prefix = "/registry"
 
+// seedAuthorizerPath is where reviews of what agents may do are answered, for an
+// API server with an authorizer of type Webhook.
+const seedAuthorizerPath = "/webhooks/authorize-seeds"
+
 // instance is one replica.
 type instance struct {
 	config Config
@@ -43,10 +50,12 @@ type instance struct {
 	// etcdKeys is nil when others made the certificates of etcd.
 	etcdKeys *shared
 	// folder is removed when the replica ends.
-	folder   string
-	scheme   *runtime.Scheme
-	codecs   serializer.CodecFactory
-	stores   *strategy.Stores
+	folder string
+	scheme *runtime.Scheme
+	codecs serializer.CodecFactory
+	stores *strategy.Stores
+	// agents decides about requests of seeds' agents.
+	agents   *seeds.Authorizer
 	register registration
 }
 
@@ -101,7 +110,7 @@ func newInstance(config Config) (*instance, error) {
 	}
 	s := scheme.Server()
 	i := &instance{
-		config: config, kube: kube, folder: folder, scheme: s, codecs: serializer.NewCodecFactory(s), stores: &strategy.Stores{},
+		config: config, kube: kube, folder: folder, scheme: s, codecs: serializer.NewCodecFactory(s), stores: &strategy.Stores{}, agents: seeds.NewAuthorizer(),
 		keys:     servingKeys(kube, config.Namespace, config.Service, filepath.Join(folder, "server")),
 		register: registration{client: anything, namespace: config.Namespace, service: config.Service, takeOver: config.TakeOver},
 	}
@@ -178,6 +187,9 @@ func (i *instance) server() (configured, error) {
 	if err := o.ApplyTo(config); err != nil {
 		return configured{}, fmt.Errorf("configuring the server: %w", err)
 	}
+	// The cluster has asked its own RBAC already; here an agent is held to its seed.
+	config.Authorization.Authorizer = union.New(i.agents, config.Authorization.Authorizer)
+	config.AdmissionControl = admission.NewChainHandler(config.AdmissionControl, seeds.NewRestriction(i.agents))
 	return configured{config, etcd}, nil
 }
 
@@ -247,7 +259,15 @@ func (i *instance) install(c configured) (*genericapiserver.GenericAPIServer, er
 			return nil, fmt.Errorf("installing group %q: %w", group.Name, err)
 		}
 	}
-	return server, nil
+	// For the cluster's own objects: its API server may ask here too.
+	server.Handler.NonGoRestfulMux.Handle(seedAuthorizerPath, i.agents.Webhook())
+	return server, server.AddPostStartHook("loam-seed-authorizer", func(hook genericapiserver.PostStartHookContext) error {
+		sources, err := seeds.Sources(i.stores, i.kube)
+		if err != nil {
+			return err
+		}
+		return i.agents.Keep(hook, sources)
+	})
 }
 
 // resourceConfig serves everything that there is.
