@@ -2,16 +2,12 @@ package garden_test
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	operationsv1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
-	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden/gardentest"
 )
@@ -182,60 +177,6 @@ func TestMetricsAndEncodings(t *testing.T) {
 	}
 	if _, header := get(t, "/apis/loam.dev/v1alpha1/machines", http.Header{"Accept": {"application/vnd.kubernetes.protobuf,application/json"}}); header.Get("Content-Type") != "application/json" {
 		t.Errorf("machines came as %q", header.Get("Content-Type"))
-	}
-}
-
-// TestControllerDeploymentVersions writes in one version and reads in the other.
-func TestControllerDeploymentVersions(t *testing.T) {
-	ctx, name := context.Background(), "versions-"+rand.String(5)
-	var old, present sample
-	for _, s := range samples() {
-		if s.kind == "ControllerDeployment" && s.resource.Version == "v1" {
-			present = s
-		} else if s.kind == "ControllerDeployment" {
-			old = s
-		}
-	}
-	if _, err := present.client(t, "").Create(ctx, present.object(t, "", name), metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := old.client(t, "").Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, _ := json.Marshal(got.Object["providerConfig"])
-	if got.Object["type"] != "helm" || !strings.Contains(string(config), "Zm9v") {
-		t.Errorf("as v1beta1: %v", got.Object)
-	}
-}
-
-func TestServerFillsInStatus(t *testing.T) {
-	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
-	identity := create(t, &securityv1alpha1.WorkloadIdentity{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "id"},
-		Spec:       securityv1alpha1.WorkloadIdentitySpec{Audiences: []string{"a"}, TargetSystem: securityv1alpha1.TargetSystem{Type: "local"}},
-	})
-	if want := "gardener.cloud:workloadidentity:" + namespace + ":id:" + string(identity.UID); identity.Status.Sub != want {
-		t.Errorf("subject: got %q, want %q", identity.Status.Sub, want)
-	}
-	object := sampleOf(t, "Bastion").object(t, namespace, "bastion")
-	create(t, object)
-	bastion := &operationsv1alpha1.Bastion{}
-	if err := c.Get(ctx, client.ObjectKeyFromObject(object), bastion); err != nil {
-		t.Fatal(err)
-	}
-	first := bastion.Status.ExpirationTimestamp
-	if first == nil || first.Sub(bastion.Status.LastHeartbeatTimestamp.Time) != time.Hour {
-		t.Fatalf("status: %+v", bastion.Status)
-	}
-	time.Sleep(time.Second)
-	patch(t, bastion, `{"metadata":{"annotations":{"operations.gardener.cloud/operation":"keepalive"}}}`)
-	if !first.Before(bastion.Status.ExpirationTimestamp) || bastion.Annotations["operations.gardener.cloud/operation"] != "" {
-		t.Errorf("after a heartbeat: %v, %v", bastion.Status.ExpirationTimestamp, bastion.Annotations)
-	}
-	project := create(t, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: "owned-" + rand.String(5)}})
-	if project.Spec.Owner == nil || project.Spec.CreatedBy == nil || project.Spec.Owner.Name != project.Spec.CreatedBy.Name {
-		t.Errorf("owner %v, creator %v", project.Spec.Owner, project.Spec.CreatedBy)
 	}
 }
 

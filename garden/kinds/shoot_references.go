@@ -35,6 +35,9 @@ func (r shootRules) validateReferences(ctx context.Context, shoot, old *core.Sho
 		}
 		resource := schema.GroupResource{Group: ref.Group, Resource: ref.Resource}
 		switch {
+		case strings.HasSuffix(ref.Resource, "bindings"):
+			// That a binding is not there is told by the rules that need it.
+			errs = append(errs, r.references.readable(ctx, path, resource, shoot.Namespace, ref.Name)...)
 		case ref.Group != "":
 			errs = append(errs, r.references.usable(ctx, path, resource, shoot.Namespace, ref.Name, freshness)...)
 		case ref.Resource == "secrets":

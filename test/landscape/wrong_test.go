@@ -31,7 +31,7 @@ const (
 	// bases are objects that variants begin with and that nothing applies.
 	bases = "testdata/bases.yaml"
 	// enough is the number of wrong variants that there have to be.
-	enough = 150
+	enough = 220
 )
 
 // variant is an object with something wrong.

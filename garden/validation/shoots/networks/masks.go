@@ -18,7 +18,8 @@ const defaultMaxPods = 110
 // each pod.
 func validateMasks(shoot *core.Shoot, spec, networking *field.Path) field.ErrorList {
 	manager := shoot.Spec.Kubernetes.KubeControllerManager
-	if manager == nil {
+	if manager == nil || MaxPods(shoot) <= 0 {
+		// Where the size was left out it was computed of the number of pods.
 		return nil
 	}
 	path := spec.Child("kubernetes", "kubeControllerManager")
