@@ -35,6 +35,10 @@ type Config struct {
 	Version string
 	// StoreQuotaBytes bounds the file of the garden's own store; 8 GiB when 0.
 	StoreQuotaBytes int64
+	// WorkloadIdentityIssuer is the URL in tokens of workload identities, below
+	// which target systems read by which keys they are signed. Empty means the
+	// garden's own address with identity.Path.
+	WorkloadIdentityIssuer string
 	// KubernetesVersions are the versions, like v1.36.3, for which a node image
 	// is on this host. They are what the CloudProfile local offers.
 	KubernetesVersions []string

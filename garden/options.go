@@ -78,7 +78,7 @@ func (g *Garden) setAuthentication(o *options.Options) {
 	authentication := o.Authentication
 	authentication.ClientCert.ClientCA = g.files.CACert
 	authentication.BootstrapToken.Enable = true
-	// healthOnly lets anonymous requests in, to very few paths.
+	// publicOnly lets anonymous requests in, to very few paths.
 	authentication.Anonymous = nil
 	authentication.ServiceAccounts.KeyFiles = []string{g.files.ServiceAccountKey}
 	authentication.ServiceAccounts.Issuers = []string{tokenIssuer}

@@ -32,6 +32,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
@@ -53,6 +54,8 @@ type chain struct {
 
 	// What agents may do.
 	agents *seeds.Authorizer
+	// Who signs tokens for other systems.
+	issuer *identity.Issuer
 
 	// What the garden's own groups need beside it.
 	groups  []strategy.Group
@@ -77,6 +80,7 @@ func (g *Garden) serve() error {
 	}
 	g.serveOperations(server.GenericAPIServer.Handler.NonGoRestfulMux)
 	server.GenericAPIServer.ShutdownTimeout = g.config.StopTimeout
+	chain.issuer.Serve(server.GenericAPIServer.Handler.NonGoRestfulMux)
 	prepared, err := server.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("preparing the API server: %w", err)
@@ -93,7 +97,11 @@ func (g *Garden) serve() error {
 
 // newChain configures all parts.
 func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
-	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}, agents: seeds.NewAuthorizer()}
+	issuer, err := identity.NewIssuer(g.issuerURL(), g.files.WorkloadIdentityKey)
+	if err != nil {
+		return nil, err
+	}
+	c := &chain{options: completed, scheme: scheme.Server(), stores: &strategy.Stores{}, agents: seeds.NewAuthorizer(), issuer: issuer}
 	generic, informers, factory, err := controlplaneapiserver.BuildGenericConfig(completed,
 		// For the names of kinds in OpenAPI: there our own internal types must not be.
 		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, scheme.Client()},
@@ -104,14 +112,14 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
 	generic.LongRunningFunc = isLong(generic.LongRunningFunc)
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
-	generic.Authentication.Authenticator = healthOnly(generic.Authentication.Authenticator)
+	generic.Authentication.Authenticator = publicOnly(generic.Authentication.Authenticator)
 	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)
 	kube, err := kubernetes.NewForConfig(generic.LoopbackClientConfig)
 	if err != nil {
 		return nil, fmt.Errorf("making the server's own client: %w", err)
 	}
 	c.groups = kinds.Groups(kinds.Surroundings{
-		Stores: c.stores, Kubernetes: kube, Authorizer: generic.Authorization.Authorizer, Clock: clock.RealClock{},
+		Stores: c.stores, Kubernetes: kube, Authorizer: generic.Authorization.Authorizer, Clock: clock.RealClock{}, Issuer: issuer,
 	})
 	c.factory = c.storageFactory(factory, generic)
 
@@ -197,11 +205,12 @@ func (c *chain) priorities() map[schema.GroupVersion]controlplaneapiserver.APISe
 	return priorities
 }
 
-// healthOnly lets requests without credentials ask whether the server is
-// healthy, and nothing else.
-func healthOnly(authenticated authenticator.Request) authenticator.Request {
+// publicOnly lets requests without credentials ask whether the server is
+// healthy and by which keys its workload identities are known, and nothing else.
+func publicOnly(authenticated authenticator.Request) authenticator.Request {
 	return authenticationunion.NewFailOnError(authenticated, anonymous.NewAuthenticator([]apiserver.AnonymousAuthCondition{
 		{Path: "/livez"}, {Path: "/readyz"}, {Path: "/healthz"},
+		{Path: identity.ConfigurationPath}, {Path: identity.KeysPath},
 	}))
 }
 

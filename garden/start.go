@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/internal/etcd"
 	"github.com/loam-cloud/loam/garden/internal/pki"
@@ -324,4 +325,12 @@ func (g *Garden) url() string {
 		host = "127.0.0.1"
 	}
 	return "https://" + net.JoinHostPort(host, fmt.Sprint(address.Port))
+}
+
+// issuerURL is who signs tokens of workload identities.
+func (g *Garden) issuerURL() string {
+	if g.config.WorkloadIdentityIssuer != "" {
+		return strings.TrimSuffix(g.config.WorkloadIdentityIssuer, "/")
+	}
+	return g.url() + identity.Path
 }

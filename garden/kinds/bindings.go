@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/bindings"
 )
@@ -39,6 +40,7 @@ func securityKinds(r references) []strategy.Kind {
 			},
 			Validate:       whenChanged(func(w *security.WorkloadIdentity) any { return w.Spec }, alone(bindings.ValidateWorkloadIdentity)),
 			ValidateStatus: alone(bindings.ValidateWorkloadIdentityStatus),
+			Subresources:   identity.Subresources(r.Issuer, r.Stores, r.Clock),
 		}),
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 
 	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/strategy"
 )
 
@@ -38,6 +39,8 @@ type Surroundings struct {
 	// object names.
 	Authorizer authorizer.Authorizer
 	Clock      clock.PassiveClock
+	// Issuer signs tokens of workload identities; nil serves none.
+	Issuer *identity.Issuer
 }
 
 // Groups returns every group, the most used first.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/access/kubeconfig"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/shoots/schedules"
 )
@@ -31,8 +32,15 @@ func shootKind(rules shootRules) strategy.Kind {
 		Validate:         rules.validate,
 		Warnings:         rules.warnings,
 		ValidateDelete:   rules.validateDelete,
-		Subresources:     map[string]func(*registry.Store) rest.Storage{"binding": newShootBinding},
+		Subresources:     shootSubresources(rules.references.Surroundings),
 	})
+}
+
+// shootSubresources are the way to a seed and the ways into the cluster.
+func shootSubresources(s Surroundings) map[string]func(*registry.Store) rest.Storage {
+	subresources := kubeconfig.Subresources(kubeconfig.Config{Stores: s.Stores, Kubernetes: s.Kubernetes, Authorizer: s.Authorizer, Clock: s.Clock})
+	subresources["binding"] = newShootBinding
+	return subresources
 }
 
 func shootColumns() []strategy.Column[core.Shoot] {

@@ -35,5 +35,5 @@ go run "k8s.io/kube-openapi/cmd/openapi-gen@$kubeopenapi" \
 	--output-dir garden/openapi --output-pkg github.com/loam-cloud/loam/garden/openapi \
 	--output-file zz_generated.openapi.go \
 	$gardener/core/v1 $gardener/core/v1beta1 \
-	$gardener/seedmanagement/v1alpha1 $gardener/operations/v1alpha1 $gardener/security/v1alpha1 \
+	$gardener/seedmanagement/v1alpha1 $gardener/operations/v1alpha1 $gardener/security/v1alpha1 $gardener/authentication/v1alpha1 \
 	github.com/loam-cloud/loam/api/v1alpha1

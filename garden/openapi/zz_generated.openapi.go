@@ -6,9 +6,10 @@
 package openapi
 
 import (
+	v1alpha1 "github.com/gardener/gardener/pkg/apis/authentication/v1alpha1"
 	v1 "github.com/gardener/gardener/pkg/apis/core/v1"
 	v1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	v1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
+	operationsv1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
 	apiv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
@@ -18,6 +19,12 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
+		v1alpha1.AdminKubeconfigRequest{}.OpenAPIModelName():                      schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequest(ref),
+		v1alpha1.AdminKubeconfigRequestSpec{}.OpenAPIModelName():                  schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequestSpec(ref),
+		v1alpha1.AdminKubeconfigRequestStatus{}.OpenAPIModelName():                schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequestStatus(ref),
+		v1alpha1.ViewerKubeconfigRequest{}.OpenAPIModelName():                     schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequest(ref),
+		v1alpha1.ViewerKubeconfigRequestSpec{}.OpenAPIModelName():                 schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequestSpec(ref),
+		v1alpha1.ViewerKubeconfigRequestStatus{}.OpenAPIModelName():               schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequestStatus(ref),
 		v1.ControllerDeployment{}.OpenAPIModelName():                              schema_pkg_apis_core_v1_ControllerDeployment(ref),
 		v1.ControllerDeploymentList{}.OpenAPIModelName():                          schema_pkg_apis_core_v1_ControllerDeploymentList(ref),
 		v1.HelmControllerDeployment{}.OpenAPIModelName():                          schema_pkg_apis_core_v1_HelmControllerDeployment(ref),
@@ -242,11 +249,11 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1beta1.WorkerKubernetes{}.OpenAPIModelName():                             schema_pkg_apis_core_v1beta1_WorkerKubernetes(ref),
 		v1beta1.WorkerSystemComponents{}.OpenAPIModelName():                       schema_pkg_apis_core_v1beta1_WorkerSystemComponents(ref),
 		v1beta1.WorkersSettings{}.OpenAPIModelName():                              schema_pkg_apis_core_v1beta1_WorkersSettings(ref),
-		v1alpha1.Bastion{}.OpenAPIModelName():                                     schema_pkg_apis_operations_v1alpha1_Bastion(ref),
-		v1alpha1.BastionIngressPolicy{}.OpenAPIModelName():                        schema_pkg_apis_operations_v1alpha1_BastionIngressPolicy(ref),
-		v1alpha1.BastionList{}.OpenAPIModelName():                                 schema_pkg_apis_operations_v1alpha1_BastionList(ref),
-		v1alpha1.BastionSpec{}.OpenAPIModelName():                                 schema_pkg_apis_operations_v1alpha1_BastionSpec(ref),
-		v1alpha1.BastionStatus{}.OpenAPIModelName():                               schema_pkg_apis_operations_v1alpha1_BastionStatus(ref),
+		operationsv1alpha1.Bastion{}.OpenAPIModelName():                           schema_pkg_apis_operations_v1alpha1_Bastion(ref),
+		operationsv1alpha1.BastionIngressPolicy{}.OpenAPIModelName():              schema_pkg_apis_operations_v1alpha1_BastionIngressPolicy(ref),
+		operationsv1alpha1.BastionList{}.OpenAPIModelName():                       schema_pkg_apis_operations_v1alpha1_BastionList(ref),
+		operationsv1alpha1.BastionSpec{}.OpenAPIModelName():                       schema_pkg_apis_operations_v1alpha1_BastionSpec(ref),
+		operationsv1alpha1.BastionStatus{}.OpenAPIModelName():                     schema_pkg_apis_operations_v1alpha1_BastionStatus(ref),
 		securityv1alpha1.ContextObject{}.OpenAPIModelName():                       schema_pkg_apis_security_v1alpha1_ContextObject(ref),
 		securityv1alpha1.CredentialsBinding{}.OpenAPIModelName():                  schema_pkg_apis_security_v1alpha1_CredentialsBinding(ref),
 		securityv1alpha1.CredentialsBindingList{}.OpenAPIModelName():              schema_pkg_apis_security_v1alpha1_CredentialsBindingList(ref),
@@ -285,6 +292,206 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		apiv1alpha1.MachineList{}.OpenAPIModelName():                              schema_loam_cloud_loam_api_v1alpha1_MachineList(ref),
 		apiv1alpha1.MachineSpec{}.OpenAPIModelName():                              schema_loam_cloud_loam_api_v1alpha1_MachineSpec(ref),
 		apiv1alpha1.MachineStatus{}.OpenAPIModelName():                            schema_loam_cloud_loam_api_v1alpha1_MachineStatus(ref),
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequest(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AdminKubeconfigRequest can be used to request a kubeconfig with admin credentials for a Shoot cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object metadata.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is the specification of the AdminKubeconfigRequest.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.AdminKubeconfigRequestSpec{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is the status of the AdminKubeconfigRequest.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.AdminKubeconfigRequestStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"spec", "status"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.AdminKubeconfigRequestSpec{}.OpenAPIModelName(), v1alpha1.AdminKubeconfigRequestStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequestSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AdminKubeconfigRequestSpec contains the expiration time of the kubeconfig.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"expirationSeconds": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationSeconds is the requested validity duration of the credential. The credential issuer may return a credential with a different validity duration so a client needs to check the 'expirationTimestamp' field in a response. Defaults to 1 hour.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_AdminKubeconfigRequestStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AdminKubeconfigRequestStatus is the status of the AdminKubeconfigRequest containing the kubeconfig and expiration of the credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kubeconfig": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kubeconfig contains the kubeconfig with cluster-admin privileges for the shoot cluster.",
+							Type:        []string{"string"},
+							Format:      "byte",
+						},
+					},
+					"expirationTimestamp": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationTimestamp is the expiration timestamp of the returned credential.",
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
+						},
+					},
+				},
+				Required: []string{"kubeconfig", "expirationTimestamp"},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.Time"},
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequest(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ViewerKubeconfigRequest can be used to request a kubeconfig with viewer credentials (excluding Secrets) for a Shoot cluster.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object metadata.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is the specification of the ViewerKubeconfigRequest.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.ViewerKubeconfigRequestSpec{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is the status of the ViewerKubeconfigRequest.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.ViewerKubeconfigRequestStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"spec", "status"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ViewerKubeconfigRequestSpec{}.OpenAPIModelName(), v1alpha1.ViewerKubeconfigRequestStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequestSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ViewerKubeconfigRequestSpec contains the expiration time of the kubeconfig.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"expirationSeconds": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationSeconds is the requested validity duration of the credential. The credential issuer may return a credential with a different validity duration so a client needs to check the 'expirationTimestamp' field in a response. Defaults to 1 hour.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_authentication_v1alpha1_ViewerKubeconfigRequestStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ViewerKubeconfigRequestStatus is the status of the ViewerKubeconfigRequest containing the kubeconfig and expiration of the credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kubeconfig": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kubeconfig contains the kubeconfig with viewer privileges (excluding Secrets) for the shoot cluster.",
+							Type:        []string{"string"},
+							Format:      "byte",
+						},
+					},
+					"expirationTimestamp": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationTimestamp is the expiration timestamp of the returned credential.",
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
+						},
+					},
+				},
+				Required: []string{"kubeconfig", "expirationTimestamp"},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.Time"},
 	}
 }
 
@@ -10785,14 +10992,14 @@ func schema_pkg_apis_operations_v1alpha1_Bastion(ref common.ReferenceCallback) c
 						SchemaProps: spec.SchemaProps{
 							Description: "Specification of the Bastion.",
 							Default:     map[string]interface{}{},
-							Ref:         ref(v1alpha1.BastionSpec{}.OpenAPIModelName()),
+							Ref:         ref(operationsv1alpha1.BastionSpec{}.OpenAPIModelName()),
 						},
 					},
 					"status": {
 						SchemaProps: spec.SchemaProps{
 							Description: "Most recently observed status of the Bastion.",
 							Default:     map[string]interface{}{},
-							Ref:         ref(v1alpha1.BastionStatus{}.OpenAPIModelName()),
+							Ref:         ref(operationsv1alpha1.BastionStatus{}.OpenAPIModelName()),
 						},
 					},
 				},
@@ -10800,7 +11007,7 @@ func schema_pkg_apis_operations_v1alpha1_Bastion(ref common.ReferenceCallback) c
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.BastionSpec{}.OpenAPIModelName(), v1alpha1.BastionStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
+			operationsv1alpha1.BastionSpec{}.OpenAPIModelName(), operationsv1alpha1.BastionStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
 	}
 }
 
@@ -10862,7 +11069,7 @@ func schema_pkg_apis_operations_v1alpha1_BastionList(ref common.ReferenceCallbac
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.Bastion{}.OpenAPIModelName()),
+										Ref: ref(operationsv1alpha1.Bastion{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -10873,7 +11080,7 @@ func schema_pkg_apis_operations_v1alpha1_BastionList(ref common.ReferenceCallbac
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.Bastion{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
+			operationsv1alpha1.Bastion{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
 	}
 }
 
@@ -10920,7 +11127,7 @@ func schema_pkg_apis_operations_v1alpha1_BastionSpec(ref common.ReferenceCallbac
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.BastionIngressPolicy{}.OpenAPIModelName()),
+										Ref: ref(operationsv1alpha1.BastionIngressPolicy{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -10931,7 +11138,7 @@ func schema_pkg_apis_operations_v1alpha1_BastionSpec(ref common.ReferenceCallbac
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.BastionIngressPolicy{}.OpenAPIModelName(), "k8s.io/api/core/v1.LocalObjectReference"},
+			operationsv1alpha1.BastionIngressPolicy{}.OpenAPIModelName(), "k8s.io/api/core/v1.LocalObjectReference"},
 	}
 }
 

@@ -5,6 +5,7 @@
 package scheme
 
 import (
+	authenticationv1alpha1 "github.com/gardener/gardener/pkg/apis/authentication/v1alpha1"
 	coreinstall "github.com/gardener/gardener/pkg/apis/core/install"
 	operationsinstall "github.com/gardener/gardener/pkg/apis/operations/install"
 	securityinstall "github.com/gardener/gardener/pkg/apis/security/install"
@@ -27,6 +28,7 @@ func Client() *runtime.Scheme {
 		seedmanagementinstall.AddToScheme,
 		operationsinstall.AddToScheme,
 		securityinstall.AddToScheme,
+		authenticationv1alpha1.AddToScheme,
 		loamv1alpha1.AddToScheme,
 	} {
 		// Registration fails only when two Go types claim one kind: a defect

@@ -3,6 +3,7 @@ package scheme
 import (
 	"fmt"
 
+	authenticationv1alpha1 "github.com/gardener/gardener/pkg/apis/authentication/v1alpha1"
 	"github.com/gardener/gardener/pkg/apis/core"
 	coreinstall "github.com/gardener/gardener/pkg/apis/core/install"
 	corev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -38,6 +39,7 @@ func Server() *runtime.Scheme {
 	seedmanagementinstall.Install(scheme)
 	operationsinstall.Install(scheme)
 	securityinstall.Install(scheme)
+	installAuthentication(scheme)
 	installLoam(scheme)
 
 	// Overrides: the last registration wins.
@@ -58,6 +60,15 @@ func Server() *runtime.Scheme {
 	metav1.AddToGroupVersion(scheme, unversioned)
 	scheme.AddUnversionedTypes(unversioned, &metav1.Status{}, &metav1.APIVersions{}, &metav1.APIGroupList{}, &metav1.APIGroup{}, &metav1.APIResourceList{})
 	return scheme
+}
+
+// installAuthentication registers the requests for kubeconfigs without their
+// internal type, which is one for two of them.
+func installAuthentication(scheme *runtime.Scheme) {
+	utilruntime.Must(authenticationv1alpha1.AddToScheme(scheme))
+	internal := schema.GroupVersion{Group: authenticationv1alpha1.GroupName, Version: runtime.APIVersionInternal}
+	scheme.AddKnownTypes(internal, &authenticationv1alpha1.AdminKubeconfigRequest{}, &authenticationv1alpha1.ViewerKubeconfigRequest{})
+	utilruntime.Must(scheme.SetVersionPriority(authenticationv1alpha1.SchemeGroupVersion))
 }
 
 // installLoam registers Loam's types as internal ones too: with one version

@@ -147,7 +147,9 @@ func (o *operationRun) established(ctx context.Context) (bool, error) {
 func (o *operationRun) keepAccess(ctx context.Context) error {
 	secret := o.kubeconfigSecret()
 	err := o.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
-	if err == nil && o.Clock.Now().Before(renewal(secret)) {
+	// A cluster of before has no address in its status.
+	addressed := len(o.shoot.Status.AdvertisedAddresses) > 0 || hibernated(o.shoot)
+	if err == nil && addressed && o.Clock.Now().Before(renewal(secret)) {
 		return nil
 	}
 	if client.IgnoreNotFound(err) != nil {
@@ -164,7 +166,13 @@ func (o *operationRun) keepAccess(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.publishKubeconfig(ctx, o.flow(ctx), cluster, authorities)
+	flow := o.flow(ctx)
+	if !addressed {
+		if err := o.grantAccess(ctx, flow, cluster, authorities); err != nil {
+			return err
+		}
+	}
+	return errors.Join(o.publishKubeconfig(ctx, flow, cluster, authorities), o.publishAccess(ctx, flow, cluster, authorities))
 }
 
 // unpublish removes what was written for the Shoot: its Machines and its Secrets.
@@ -173,7 +181,7 @@ func (o *operationRun) unpublish(ctx context.Context) error {
 	if err := o.Live.List(ctx, machines, client.InNamespace(o.shoot.Namespace), ofShoot(o.shoot.Name)); err != nil {
 		return fault.Wrap(fault.Transient, err)
 	}
-	doomed := []client.Object{o.kubeconfigSecret(), &gardencorev1beta1.InternalSecret{ObjectMeta: o.owned(target.AuthoritiesName(o.shoot.Name))}}
+	doomed := []client.Object{o.kubeconfigSecret(), o.clientAuthority(), o.clusterAuthority(), &gardencorev1beta1.InternalSecret{ObjectMeta: o.owned(target.AuthoritiesName(o.shoot.Name))}}
 	for i := range machines.Items {
 		doomed = append(doomed, &machines.Items[i])
 	}

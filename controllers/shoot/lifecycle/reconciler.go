@@ -39,8 +39,9 @@ const Name = "shoot.lifecycle"
 // Reconciler runs the flow for Shoots of one seed.
 //
 // It reads Shoots, Projects and InternalSecrets, and writes the Shoots'
-// finalizer and status (all but conditions), the InternalSecret <shoot>.pki,
-// the Secret <shoot>.kubeconfig, Machines, and events.
+// finalizer and status (all but conditions), the InternalSecrets <shoot>.pki and
+// <shoot>.ca-client, the ConfigMap <shoot>.ca-cluster, the Secret
+// <shoot>.kubeconfig, Machines, and events; in clusters, roles of their users.
 type Reconciler struct {
 	Client client.Client
 	// Live reads past the manager's memory what the API selects by fields.
@@ -194,9 +195,13 @@ func (o *operationRun) grow(ctx context.Context) error {
 		if err == nil {
 			err = flow.Reconcile(ctx, cluster, authorities)
 		}
+		if err == nil {
+			err = o.grantAccess(ctx, flow, cluster, authorities)
+		}
 	}
 	// What exists is shown and can be reached also when the flow failed.
-	err = errors.Join(err, o.publishMachines(ctx, flow, cluster), o.publishKubeconfig(ctx, flow, cluster, authorities))
+	err = errors.Join(err, o.publishMachines(ctx, flow, cluster), o.publishKubeconfig(ctx, flow, cluster, authorities),
+		o.publishAccess(ctx, flow, cluster, authorities))
 	if err != nil {
 		return err
 	}

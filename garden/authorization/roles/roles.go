@@ -19,6 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/access/identity"
 )
 
 // Names of the roles that are bound in the namespaces of projects.
@@ -34,6 +36,7 @@ const (
 	// ProjectCreation lets its subjects create projects; it is bound to nobody.
 	ProjectCreation = "gardener.cloud:system:project-creation"
 	readGlobal      = "gardener.cloud:system:read-global-resources"
+	discovery       = "loam.dev:workload-identity-issuer-discovery"
 	bootstrappers   = "gardener.cloud:system:seed-bootstrapper"
 
 	// Roles with these labels and the value "true" are added to the roles of
@@ -83,6 +86,9 @@ func ClusterRoles() []*rbacv1.ClusterRole {
 			rule("certificates.k8s.io", []string{"create", "get", "list", "watch"}, "certificatesigningrequests"),
 			rule("certificates.k8s.io", []string{"create"}, "certificatesigningrequests/seedclient"),
 		),
+		{ObjectMeta: metav1.ObjectMeta{Name: discovery}, Rules: []rbacv1.PolicyRule{{
+			NonResourceURLs: []string{identity.ConfigurationPath, identity.KeysPath}, Verbs: []string{"get"},
+		}}},
 		aggregated(ProjectMember, aggregateToMember),
 		role(ProjectMember+"-base", map[string]string{aggregateToMember: "true"}, memberRules()...),
 		aggregated(ProjectViewer, aggregateToViewer),
@@ -146,16 +152,20 @@ func viewerRules() []rbacv1.PolicyRule {
 
 // Bindings returns the bindings that hold for whole groups.
 func Bindings() []*rbacv1.ClusterRoleBinding {
-	bind := func(role, group string) *rbacv1.ClusterRoleBinding {
-		return &rbacv1.ClusterRoleBinding{
+	bind := func(role string, groups ...string) *rbacv1.ClusterRoleBinding {
+		binding := &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: role},
-			Subjects:   []rbacv1.Subject{{APIGroup: groupRBAC, Kind: rbacv1.GroupKind, Name: group}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: groupRBAC, Kind: "ClusterRole", Name: role},
 		}
+		for _, group := range groups {
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: groupRBAC, Kind: rbacv1.GroupKind, Name: group})
+		}
+		return binding
 	}
 	return []*rbacv1.ClusterRoleBinding{
 		bind(readGlobal, "system:authenticated"),
 		bind(bootstrappers, bootstrapapi.BootstrapDefaultGroup),
+		bind(discovery, "system:authenticated", "system:unauthenticated"),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gardener/gardener/pkg/apis/core"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	"github.com/gardener/gardener/pkg/apis/security"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -66,6 +67,8 @@ func (r *Restriction) check(ctx context.Context, seed string, request admission.
 		return checkSecretType(corev1.SecretType(o.Type))
 	case *corev1.Secret:
 		return checkSecretType(o.Type)
+	case *security.TokenRequest:
+		return r.checkToken(ctx, seed, o.Spec.ContextObject)
 	case *core.Shoot:
 		if request.GetSubresource() == "" {
 			if err := checkShoot(o, old); err != nil {
@@ -133,6 +136,25 @@ func (r *Restriction) checkFacts(ctx context.Context, seed string, obj, old runt
 		if !slices.Contains(before.Leads, key) && !slices.Contains(before.Led, key) && !r.authorizer.sees(ctx, seed, key) {
 			return fmt.Errorf("may not refer to %q, which belongs to nothing that it looks after", key.Name)
 		}
+	}
+	return nil
+}
+
+// checkToken keeps an agent from having it said in a token that it works for
+// somebody else's cluster.
+func (r *Restriction) checkToken(ctx context.Context, seed string, about *security.ContextObject) error {
+	if about == nil {
+		return nil
+	}
+	namespace := ""
+	if about.Namespace != nil {
+		namespace = *about.Namespace
+	}
+	kinds := map[string]graph.Kind{
+		"Shoot": graph.Shoot, "Seed": graph.Seed, "Project": graph.Project, "BackupBucket": graph.BackupBucket, "BackupEntry": graph.BackupEntry,
+	}
+	if !r.authorizer.sees(ctx, seed, graph.Key{Kind: kinds[about.Kind], Namespace: namespace, Name: about.Name}) {
+		return fmt.Errorf("may not ask for a token for %s %q", about.Kind, about.Name)
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ type Files struct {
 	ServerCert, ServerKey string
 	AdminCert, AdminKey   string
 	ServiceAccountKey     string
+	// WorkloadIdentityKey signs tokens that other systems trust: not those of
+	// service accounts, so that neither is taken for the other.
+	WorkloadIdentityKey string
 }
 
 func filesIn(dir string) Files {
@@ -52,7 +55,7 @@ func filesIn(dir string) Files {
 		CACert: in("ca.crt"), CAKey: in("ca.key"),
 		ServerCert: in("server.crt"), ServerKey: in("server.key"),
 		AdminCert: in("admin.crt"), AdminKey: in("admin.key"),
-		ServiceAccountKey: in("service-account.key"),
+		ServiceAccountKey: in("service-account.key"), WorkloadIdentityKey: in("workload-identity.key"),
 	}
 }
 
@@ -67,8 +70,10 @@ func Ensure(dir string, hosts []string, now time.Time) (Files, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return files, fmt.Errorf("making folder %q: %w", dir, err)
 	}
-	if _, err := ensureKey(files.ServiceAccountKey); err != nil {
-		return files, err
+	for _, key := range []string{files.ServiceAccountKey, files.WorkloadIdentityKey} {
+		if _, err := ensureKey(key); err != nil {
+			return files, err
+		}
 	}
 	authority, err := ensureAuthority(files, now)
 	if err != nil {
