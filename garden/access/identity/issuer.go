@@ -97,14 +97,12 @@ func (i *Issuer) sign(ctx context.Context, subject string, audiences []string, a
 	}, about)
 }
 
-// Configuration serves the discovery document.
-func (i *Issuer) Configuration() http.Handler {
-	return document("application/json", i.metadata.GetConfigJSON)
-}
-
-// Keys serves the public keys.
-func (i *Issuer) Keys() http.Handler {
-	return document("application/jwk-set+json", i.metadata.GetKeysetJSON)
+// Serve answers at ConfigurationPath and KeysPath.
+func (i *Issuer) Serve(paths interface {
+	Handle(path string, handler http.Handler)
+}) {
+	paths.Handle(ConfigurationPath, document("application/json", i.metadata.GetConfigJSON))
+	paths.Handle(KeysPath, document("application/jwk-set+json", i.metadata.GetKeysetJSON))
 }
 
 func document(contentType string, content func() (text []byte, maxAge int)) http.Handler {

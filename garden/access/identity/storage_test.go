@@ -64,8 +64,16 @@ func newIdentity(t *testing.T, c client.Client, namespace string) *securityv1alp
 	return identity
 }
 
+type named struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+}
+
 type gardener struct {
-	WorkloadIdentity, Shoot, Project, Seed struct{ Name, Namespace, UID string }
+	WorkloadIdentity named `json:"workloadIdentity"`
+	Shoot            named `json:"shoot"`
+	Project          named `json:"project"`
+	Seed             named `json:"seed"`
 }
 
 // TestATargetSystemTrustsTheToken goes the way of one: it reads the issuer's
