@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
+	"github.com/loam-cloud/loam/controllers/project/project"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/fault"
 )
@@ -53,6 +54,7 @@ func fleetControllers(c FleetConfig) []adder {
 	return []adder{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
+		&project.Reconciler{Config: *own.Project},
 	}
 }
 

@@ -129,7 +129,7 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 		return nil, fmt.Errorf("configuring the built-in groups: %w", err)
 	}
 	c.control = control
-	c.restrictAgents(kube)
+	c.restrict(kube)
 	generic.AdmissionControl = g.keeper.admit(generic.AdmissionControl)
 	authentication := webhook.NewDefaultAuthenticationInfoResolverWrapper(control.ProxyTransport, generic.EgressSelector, generic.LoopbackClientConfig, generic.TracerProvider)
 	if c.extensions, err = controlplaneapiserver.CreateAPIExtensionsConfig(*generic, informers, initializers, completed, 1, resolver, authentication); err != nil {
