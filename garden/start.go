@@ -84,7 +84,6 @@ type Garden struct {
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
 	g.keeper = &keeper{garden: g}
-	debug.SetGCPercent(gcPercent)
 	var err error
 	if g.klog, err = routeKlog(g.config.Logger); err != nil {
 		return nil, err
@@ -98,6 +97,8 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 		return nil, withUnlock(err, g.lock)
 	}
 	g.klog.loud.Store(true)
+	// Not before: collections would be a third of a start's work.
+	debug.SetGCPercent(gcPercent)
 	if g.store != nil {
 		g.store.LogWarnings()
 	}
