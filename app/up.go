@@ -4,19 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
-	gardenerconfig "github.com/gardener/gardener/pkg/apis/config"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -83,31 +79,6 @@ func stop(g *garden.Garden, cause error) error {
 		return fmt.Errorf("stopping the garden: %w", err)
 	}
 	return cause
-}
-
-// newLogger writes lines of key=value to out, for Loam and for the libraries
-// inside it, of which only warnings and errors are let through.
-func newLogger(out io.Writer) logr.Logger {
-	return useLogger(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
-}
-
-// fleetLogger is as newLogger, in the format and from the level on that a
-// configuration of Gardener's names.
-func fleetLogger(out io.Writer, format, level string) logr.Logger {
-	options := &slog.HandlerOptions{Level: map[string]slog.Level{
-		gardenerconfig.LogLevelDebug: slog.LevelDebug, gardenerconfig.LogLevelInfo: slog.LevelInfo, gardenerconfig.LogLevelError: slog.LevelError,
-	}[level]}
-	if format == gardenerconfig.LogFormatJSON {
-		return useLogger(slog.NewJSONHandler(out, options))
-	}
-	return useLogger(slog.NewTextHandler(out, options))
-}
-
-func useLogger(handler slog.Handler) logr.Logger {
-	logger := logr.FromSlogHandler(handler)
-	log.SetLogger(logger)
-	klog.SetLogger(logger.WithName("kubernetes").V(1))
-	return logger
 }
 
 func identity() gardencorev1beta1.Gardener {
