@@ -34,6 +34,7 @@ func TestServedSemantics(t *testing.T) {
 	t.Run(row+"WorkloadIdentity subject", identitySubject)
 	t.Run(row+"ControllerDeployment in both versions", deploymentVersions)
 	t.Run(row+"Deletion needs confirmation", deletionIsConfirmed)
+	t.Run(row+"Deletion of a seed that clusters are bound to", deletionOfSeeds)
 	t.Run(row+"Project creator and owner", projectOwner)
 	t.Run(row+"Project keeps what was filled in", projectKeepsWhatWasFilledIn)
 	t.Run(row+"ManagedSeed knows its cluster's networks", managedSeedKnowsItsCluster)
@@ -155,6 +156,23 @@ func deletionIsConfirmed(t *testing.T) {
 		}
 		patch(t, object, `{"metadata":{"finalizers":null}}`)
 		wantGone(t, object)
+	}
+}
+
+func deletionOfSeeds(t *testing.T) {
+	ctx, c, namespace := context.Background(), gardentest.Client(t), gardentest.Namespace(t)
+	seed := create(t, sampleOf(t, "Seed").object(t, "", "bound-"+rand.String(5)))
+	shoot := newShoot(namespace, "bound")
+	shoot.Spec.SeedName = ptr.To(seed.GetName())
+	create(t, shoot)
+	if err := c.Delete(ctx, seed); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), namespace+"/bound") {
+		t.Errorf("got %v, want Forbidden with the cluster", err)
+	}
+	if err := c.Delete(ctx, shoot); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, seed); err != nil {
+		t.Errorf("without clusters: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -23,7 +24,7 @@ func coreKinds(shoots shootRules, r references) []strategy.Kind {
 	return []strategy.Kind{
 		shootKind(shoots),
 		projectKind(r),
-		seedKind(),
+		seedKind(r),
 		cloudProfileKind(),
 		namespacedCloudProfileKind(r),
 		backupBucketKind(r),
@@ -60,7 +61,7 @@ func projectKind(r references) strategy.Kind {
 	})
 }
 
-func seedKind() strategy.Kind {
+func seedKind(r references) strategy.Kind {
 	return strategy.Define[core.Seed, core.SeedList](strategy.Definition[core.Seed]{
 		Resource: "seeds", Singular: "seed", ClusterScoped: true,
 		Columns: []strategy.Column[core.Seed]{
@@ -74,6 +75,7 @@ func seedKind() strategy.Kind {
 		ValidateName:   seeds.Name,
 		Validate:       whenChanged(func(s *core.Seed) any { return s.Spec }, alone(seeds.Validate)),
 		ValidateStatus: alone(seeds.ValidateStatus),
+		ValidateDelete: r.seedIsUnused,
 	})
 }
 
@@ -179,6 +181,20 @@ func (r references) mayTolerate(ctx context.Context, project, old *core.Project)
 	return r.allowed(ctx, field.NewPath("spec", "tolerations", "whitelist"), authorizer.AttributesRecord{
 		Verb: whitelistVerb, APIGroup: core.GroupName, APIVersion: "v1beta1", Resource: "projects", Name: project.Name,
 	})
+}
+
+// seedIsUnused keeps a seed as long as clusters are bound to it: without it
+// nobody would look after them.
+func (r references) seedIsUnused(ctx context.Context, seed *core.Seed) error {
+	bound, err := r.Stores.List(ctx, core.Resource("shoots"), core.ShootSeedName, seed.Name, strategy.Current)
+	if err != nil {
+		return fmt.Errorf("listing the clusters of seed %q: %w", seed.Name, err)
+	}
+	if len(bound) == 0 {
+		return nil
+	}
+	first := bound[0].(*core.Shoot)
+	return apierrors.NewForbidden(core.Resource("seeds"), seed.Name, fmt.Errorf("%d clusters are bound to it, for example %s", len(bound), namespacedName(first.Namespace, first.Name)))
 }
 
 func (r references) validateNamespacedCloudProfile(ctx context.Context, profile, old *core.NamespacedCloudProfile) field.ErrorList {

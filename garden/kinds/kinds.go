@@ -46,9 +46,8 @@ type Surroundings struct {
 // Groups returns every group, the most used first.
 func Groups(s Surroundings) []strategy.Group {
 	gardener := []string{"gardener"}
-	clock := s.Clock
 	objects := references{s}
-	shoots := shootRules{objects, clock}
+	shoots := shootRules{objects, s.Clock}
 	return []strategy.Group{
 		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots, objects)},
 		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds(objects)},

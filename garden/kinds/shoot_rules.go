@@ -10,6 +10,7 @@ import (
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	"github.com/gardener/gardener/pkg/apis/seedmanagement"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -21,7 +22,7 @@ import (
 )
 
 func shootName(name string, prefix bool) []string {
-	errs := dnsLabel(name, prefix)
+	errs := apivalidation.NameIsDNSLabel(name, prefix)
 	if strings.Contains(name, "--") {
 		errs = append(errs, `must not contain "--", which separates the parts of names derived from it`)
 	}

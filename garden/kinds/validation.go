@@ -7,7 +7,6 @@ import (
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -57,12 +56,3 @@ type notConfirmed struct{}
 func (notConfirmed) Error() string {
 	return "it has to be confirmed first, by the annotation " + v1beta1constants.ConfirmationDeletion + "=true"
 }
-
-func required(path *field.Path, value, purpose string) field.ErrorList {
-	if value != "" {
-		return nil
-	}
-	return field.ErrorList{field.Required(path, purpose)}
-}
-
-func dnsLabel(name string, prefix bool) []string { return apivalidation.NameIsDNSLabel(name, prefix) }

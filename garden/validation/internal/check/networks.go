@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -57,8 +59,8 @@ func Disjoint(networks ...Network) field.ErrorList {
 func DisjointFrom(networks []Network, others map[string]netip.Prefix) field.ErrorList {
 	var errs field.ErrorList
 	for _, network := range networks {
-		for name, other := range others {
-			if network.Prefix.Overlaps(other) {
+		for _, name := range slices.Sorted(maps.Keys(others)) {
+			if other := others[name]; network.Prefix.Overlaps(other) {
 				errs = append(errs, field.Invalid(network.Path, network.Prefix.String(), fmt.Sprintf("overlaps %s, the network of %s", other, name)))
 			}
 		}
