@@ -37,7 +37,7 @@ func (i *installation) with(part func(*installation)) func(*testing.T) {
 }
 
 func badInput(i *installation) {
-	i.refused("image build --kubernetes-version", "cluster", "create", "bad", "--kubernetes-version", "1.30.0")
+	i.refused("node images can be built for", "cluster", "create", "bad", "--kubernetes-version", "1.30.0")
 	i.refused("must not be negative", "cluster", "create", "bad", "--workers", "-1")
 	i.refused("unknown flag", "cluster", "create", "bad", "--colour", "red")
 	i.refused("bad", "cluster", "get", "bad")

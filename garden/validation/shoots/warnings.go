@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/validation/shoots/components"
 )
 
 // expirySoon is how long before its end a version is warned about.
@@ -47,6 +48,9 @@ func Warnings(shoot *core.Shoot, facts Facts) []string {
 	}
 	if proxy := spec.Kubernetes.KubeProxy; proxy != nil && proxy.Mode != nil {
 		former(*proxy.Mode == core.ProxyModeIPVS, kubernetes.Child("kubeProxy", "mode"), "IPVS is deprecated from Kubernetes 1.35 on: use IPTables or NFTables")
+	}
+	for _, gate := range components.UnknownGates(shoot) {
+		all = append(all, fmt.Sprintf("%s: feature gate %s is not known here: make sure that Kubernetes %s has it", kubernetes, gate, spec.Kubernetes.Version))
 	}
 	return append(all, versionWarnings(shoot, path, facts)...)
 }
