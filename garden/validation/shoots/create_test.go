@@ -101,7 +101,7 @@ func TestNewShoots(t *testing.T) {
 		"resource references unique": {change: func(s *core.Shoot) {
 			ref := core.NamedResourceReference{Name: "a", ResourceRef: autoscalingv1.CrossVersionObjectReference{APIVersion: "v1", Kind: "Secret", Name: "s"}}
 			s.Spec.Resources = []core.NamedResourceReference{ref, ref, {Name: "b", ResourceRef: autoscalingv1.CrossVersionObjectReference{APIVersion: "v1", Kind: "Pod", Name: "p"}}}
-		}, want: []string{"spec.resources[1].name: Duplicate", "spec.resources[2].resourceRef.kind: Unsupported"}},
+		}, want: []string{"spec.resources[1].name: Duplicate", "spec.resources[2].resourceRef.kind: must be Secret or ConfigMap"}},
 		"tolerations unique": {change: func(s *core.Shoot) { s.Spec.Tolerations = []core.Toleration{{Key: "a"}, {Key: "a"}} }, facts: func(f *shoots.Facts) {
 			f.Project.Spec.Tolerations = &core.ProjectTolerations{Whitelist: []core.Toleration{{Key: "a"}}}
 		}, want: []string{"spec.tolerations[1].key: Duplicate"}},
@@ -246,7 +246,7 @@ func TestSettings(t *testing.T) {
 		"provider twice":              {change: dns(core.DNS{Domain: new("a.org"), Providers: []core.DNSProvider{{Type: new("a")}, {Type: new("a")}}}), want: []string{"spec.dns.providers[1]: Duplicate"}},
 		"unmanaged with credentials":  {change: dns(core.DNS{Providers: []core.DNSProvider{{Type: new("unmanaged"), SecretName: new("s")}}}), want: []string{"spec.dns.providers[0].secretName: has no credentials"}},
 		"secret name from 1.35":       {change: dns(core.DNS{Domain: new("a.org"), Providers: []core.DNSProvider{{Type: new("a"), SecretName: new("s")}}}), want: []string{"spec.dns.providers[0].secretName: from Kubernetes 1.35 on"}},
-		"credentials of a wrong kind": {change: dns(core.DNS{Domain: new("a.org"), Providers: []core.DNSProvider{{Type: new("a"), CredentialsRef: &autoscalingv1.CrossVersionObjectReference{Kind: "ConfigMap", Name: "c"}}}}), want: []string{"spec.dns.providers[0].credentialsRef.kind: Unsupported"}},
+		"credentials of a wrong kind": {change: dns(core.DNS{Domain: new("a.org"), Providers: []core.DNSProvider{{Type: new("a"), CredentialsRef: &autoscalingv1.CrossVersionObjectReference{Kind: "ConfigMap", Name: "c"}}}}), want: []string{"spec.dns.providers[0].credentialsRef.kind: must be Secret or WorkloadIdentity"}},
 	} {
 		t.Run("garden-api: Validation/"+name, func(t *testing.T) {
 			s, f := r.apply()

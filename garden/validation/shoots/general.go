@@ -30,7 +30,7 @@ func validateGeneral(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, validatePurpose(shoot, path.Child("purpose"))...)
 	errs = append(errs, validateExtensions(spec.Extensions, path.Child("extensions"))...)
-	errs = append(errs, validateResources(spec.Resources, path.Child("resources"))...)
+	errs = append(errs, check.NamedResources(path.Child("resources"), spec.Resources, check.ResourceKinds())...)
 	errs = append(errs, validateTolerations(spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateAccessRestrictions(spec.AccessRestrictions, path.Child("accessRestrictions"))...)
 	errs = append(errs, validateCredentials(spec, path)...)
@@ -66,48 +66,20 @@ func validatePurpose(shoot *core.Shoot, path *field.Path) field.ErrorList {
 }
 
 func validateExtensions(extensions []core.Extension, path *field.Path) field.ErrorList {
-	errs := check.Unique(path, "type", extensions, func(e core.Extension) string { return e.Type })
+	errs := check.Extensions(path, extensions)
 	for i, extension := range extensions {
-		at := path.Index(i).Child("type")
-		if extension.Type == "" {
-			errs = append(errs, field.Required(at, "is the type of an extension"))
-			continue
-		}
-		errs = append(errs, check.DNSLabel(at, extension.Type)...)
-	}
-	return errs
-}
-
-func validateResources(resources []core.NamedResourceReference, path *field.Path) field.ErrorList {
-	errs := check.Unique(path, "name", resources, func(r core.NamedResourceReference) string { return r.Name })
-	for i, resource := range resources {
-		at := path.Index(i)
-		errs = append(errs, check.Required(at.Child("name"), resource.Name, "is what configurations of extensions call the resource")...)
-		ref := at.Child("resourceRef")
-		errs = append(errs, check.Required(ref.Child("name"), resource.ResourceRef.Name, "names an object in the Shoot's namespace")...)
-		switch resource.ResourceRef.Kind {
-		case "Secret", "ConfigMap":
-			errs = append(errs, check.OneOf(ref.Child("apiVersion"), resource.ResourceRef.APIVersion, "v1")...)
-		case "WorkloadIdentity":
-			errs = append(errs, check.OneOf(ref.Child("apiVersion"), resource.ResourceRef.APIVersion, "security.gardener.cloud/v1alpha1")...)
-		default:
-			errs = append(errs, check.OneOf(ref.Child("kind"), resource.ResourceRef.Kind, "Secret", "ConfigMap", "WorkloadIdentity")...)
+		if extension.Type != "" {
+			errs = append(errs, check.DNSLabel(path.Index(i).Child("type"), extension.Type)...)
 		}
 	}
 	return errs
 }
 
 func validateTolerations(tolerations []core.Toleration, path *field.Path) field.ErrorList {
-	errs := check.Unique(path, "key", tolerations, func(t core.Toleration) string { return t.Key })
+	errs := check.Tolerations(path, tolerations)
 	for i, toleration := range tolerations {
-		at := path.Index(i)
-		if toleration.Key == "" {
-			errs = append(errs, field.Required(at.Child("key"), "is the key of a seed's taint"))
-		} else {
-			errs = append(errs, check.QualifiedName(at.Child("key"), toleration.Key)...)
-		}
 		if toleration.Value != nil {
-			errs = append(errs, check.LabelValue(at.Child("value"), *toleration.Value)...)
+			errs = append(errs, check.LabelValue(path.Index(i).Child("value"), *toleration.Value)...)
 		}
 	}
 	return errs

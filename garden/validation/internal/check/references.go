@@ -7,6 +7,7 @@ import (
 
 	"github.com/gardener/gardener/pkg/apis/core"
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -52,9 +53,7 @@ func NamedResources(path *field.Path, resources []core.NamedResourceReference, k
 	for i, resource := range resources {
 		path := path.Index(i)
 		errs = append(errs, Required(path.Child("name"), resource.Name, "is the name by which configurations refer to the resource")...)
-		ref := path.Child("resourceRef")
-		errs = append(errs, kind(ref, resource.ResourceRef.APIVersion, resource.ResourceRef.Kind, kinds)...)
-		errs = append(errs, objectName(ref.Child("name"), resource.ResourceRef.Name)...)
+		errs = append(errs, LocalReference(path.Child("resourceRef"), resource.ResourceRef, kinds)...)
 	}
 	return append(errs, Unique(path, "name", resources, func(r core.NamedResourceReference) string { return r.Name })...)
 }
@@ -86,6 +85,11 @@ func objectName(path *field.Path, name string) field.ErrorList {
 		return field.ErrorList{field.Required(path, "names the object")}
 	}
 	return DNSSubdomain(path, name)
+}
+
+// LocalReference wants a whole reference to an object in the same namespace.
+func LocalReference(path *field.Path, ref autoscalingv1.CrossVersionObjectReference, kinds []schema.GroupVersionKind) field.ErrorList {
+	return append(kind(path, ref.APIVersion, ref.Kind, kinds), objectName(path.Child("name"), ref.Name)...)
 }
 
 // AccessRestrictions wants names that differ.

@@ -78,16 +78,7 @@ func validateProvider(shoot *core.Shoot, provider core.DNSProvider, path *field.
 	if ref == nil {
 		return errs
 	}
-	at := path.Child("credentialsRef")
-	errs = append(errs, check.Required(at.Child("name"), ref.Name, "names the credentials, in the Shoot's namespace")...)
-	switch ref.Kind {
-	case "Secret":
-		errs = append(errs, check.OneOf(at.Child("apiVersion"), ref.APIVersion, "v1")...)
-	case "WorkloadIdentity":
-		errs = append(errs, check.OneOf(at.Child("apiVersion"), ref.APIVersion, "security.gardener.cloud/v1alpha1")...)
-	default:
-		errs = append(errs, check.OneOf(at.Child("kind"), ref.Kind, "Secret", "WorkloadIdentity")...)
-	}
+	errs = append(errs, check.LocalReference(path.Child("credentialsRef"), *ref, check.CredentialsKinds())...)
 	if provider.SecretName != nil && (ref.Kind != "Secret" || ref.Name != *provider.SecretName) {
 		errs = append(errs, field.Invalid(path.Child("secretName"), *provider.SecretName, "contradicts credentialsRef: leave this former field out"))
 	}
