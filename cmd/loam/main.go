@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	// Schedules have time zones, and small hosts no database of them.
+	_ "time/tzdata"
 
 	"github.com/loam-cloud/loam/cli"
 )

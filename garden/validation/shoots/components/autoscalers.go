@@ -14,6 +14,31 @@ func validateClusterAutoscaler(scaler *core.ClusterAutoscaler, version string, p
 	if scaler == nil {
 		return nil
 	}
+	errs := validateSpans(scaler, path)
+	errs = append(errs, check.Fraction(path.Child("scaleDownUtilizationThreshold"), scaler.ScaleDownUtilizationThreshold)...)
+	errs = append(errs, check.Gone(path.Child("maxEmptyBulkDelete"), scaler.MaxEmptyBulkDelete != nil, version, "1.33", "use maxScaleDownParallelism")...)
+	for _, number := range []struct {
+		name  string
+		value *int32
+		least int32
+	}{
+		{"maxGracefulTerminationSeconds", scaler.MaxGracefulTerminationSeconds, 0},
+		{"maxEmptyBulkDelete", scaler.MaxEmptyBulkDelete, 0},
+		{"verbosity", scaler.Verbosity, 0},
+		{"maxScaleDownParallelism", scaler.MaxScaleDownParallelism, 1},
+		{"maxDrainParallelism", scaler.MaxDrainParallelism, 1},
+	} {
+		if number.value != nil {
+			errs = append(errs, check.AtLeast(path.Child(number.name), *number.value, number.least)...)
+		}
+	}
+	errs = append(errs, validateExpander(scaler.Expander, path.Child("expander"))...)
+	errs = append(errs, validateTaintKeys(scaler, path)...)
+	return append(errs, validateScaling(scaler.Autoscaling, path.Child("autoscaling"))...)
+}
+
+// validateSpans checks how long the autoscaler waits for what.
+func validateSpans(scaler *core.ClusterAutoscaler, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, span := range []struct {
 		name  string
@@ -43,26 +68,7 @@ func validateClusterAutoscaler(scaler *core.ClusterAutoscaler, version string, p
 	if first, most := scaler.InitialNodeGroupBackoffDuration, scaler.MaxNodeGroupBackoffDuration; first != nil && most != nil && first.Duration > most.Duration {
 		errs = append(errs, field.Invalid(path.Child("initialNodeGroupBackoffDuration"), first.Duration.String(), "must not be longer than maxNodeGroupBackoffDuration"))
 	}
-	errs = append(errs, check.Fraction(path.Child("scaleDownUtilizationThreshold"), scaler.ScaleDownUtilizationThreshold)...)
-	errs = append(errs, check.Gone(path.Child("maxEmptyBulkDelete"), scaler.MaxEmptyBulkDelete != nil, version, "1.33", "use maxScaleDownParallelism")...)
-	for _, number := range []struct {
-		name  string
-		value *int32
-		least int32
-	}{
-		{"maxGracefulTerminationSeconds", scaler.MaxGracefulTerminationSeconds, 0},
-		{"maxEmptyBulkDelete", scaler.MaxEmptyBulkDelete, 0},
-		{"verbosity", scaler.Verbosity, 0},
-		{"maxScaleDownParallelism", scaler.MaxScaleDownParallelism, 1},
-		{"maxDrainParallelism", scaler.MaxDrainParallelism, 1},
-	} {
-		if number.value != nil {
-			errs = append(errs, check.AtLeast(path.Child(number.name), *number.value, number.least)...)
-		}
-	}
-	errs = append(errs, validateExpander(scaler.Expander, path.Child("expander"))...)
-	errs = append(errs, validateTaintKeys(scaler, path)...)
-	return append(errs, validateScaling(scaler.Autoscaling, path.Child("autoscaling"))...)
+	return errs
 }
 
 // validateExpander takes one algorithm or several joined by commas, of which
