@@ -18,6 +18,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/audit"
 )
 
 // Version is Loam's version.
@@ -41,6 +42,9 @@ type Config struct {
 	// DockerHost is the Docker Engine API; empty means DOCKER_HOST, else the
 	// daemon's default socket.
 	DockerHost string
+	// Audit says where requests to the API are written down; empty means the
+	// garden's defaults.
+	Audit audit.Config
 	// Manifests are files to be applied once the garden is ready.
 	Manifests []string
 	// Ready is called once, when the garden is ready and has its manifests; it
@@ -68,6 +72,11 @@ func (c Config) Validate() error {
 	}
 	if c.Backups.Keep < 0 {
 		problems = append(problems, field.Invalid(field.NewPath("backupKeep"), c.Backups.Keep, "must be 1 or more"))
+	}
+	if c.Audit.PolicyFile != "" {
+		if _, err := os.Stat(c.Audit.PolicyFile); err != nil {
+			problems = append(problems, field.Invalid(field.NewPath("auditPolicyFile"), c.Audit.PolicyFile, err.Error()))
+		}
 	}
 	for i, m := range c.Manifests {
 		if _, err := os.Stat(m); err != nil {

@@ -48,6 +48,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		Listen:             c.Listen,
 		Etcd:               c.Etcd,
 		Backups:            c.Backups,
+		Audit:              c.Audit,
 		StoreQuotaBytes:    c.StoreQuotaBytes,
 		Version:            Version,
 		KubernetesVersions: versions,

@@ -37,6 +37,8 @@ type upConfiguration struct {
 	Backups backupConfiguration `json:"backups,omitzero"`
 	// StoreQuota bounds the garden's store: 8Gi.
 	StoreQuota *resource.Quantity `json:"storeQuota,omitempty"`
+	// Audit says where requests to the API are written down.
+	Audit auditConfiguration `json:"audit,omitzero"`
 	// Manifests are applied once the garden is ready.
 	Manifests []string `json:"manifests,omitempty"`
 }
@@ -51,6 +53,14 @@ type backupConfiguration struct {
 	Keep int `json:"keep,omitempty"`
 	// Recipients are public keys, age1..., of who may open them.
 	Recipients []string `json:"recipients,omitempty"`
+}
+
+// auditConfiguration is how a garden keeps its audit log.
+type auditConfiguration struct {
+	// LogPath is the file, <data-dir>/audit.log when empty.
+	LogPath string `json:"logPath,omitempty"`
+	// PolicyFile is a Policy of audit.k8s.io/v1.
+	PolicyFile string `json:"policyFile,omitempty"`
 }
 
 const upConfigurationKind = "UpConfiguration"
@@ -79,6 +89,12 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 	c.Backups.Dir, c.Backups.Interval, c.Backups.Keep = file.Backups.Dir, file.Backups.Interval.Duration, file.Backups.Keep
 	if !flags.Changed("listen") {
 		c.Listen = file.Listen
+	}
+	if !flags.Changed("audit-log-path") {
+		c.Audit.Path = file.Audit.LogPath
+	}
+	if !flags.Changed("audit-policy-file") {
+		c.Audit.PolicyFile = file.Audit.PolicyFile
 	}
 	if !flags.Changed("filename") {
 		c.Manifests = file.Manifests

@@ -20,10 +20,11 @@ func newGarden(o *options) *cobra.Command {
 		Short: "Back up, restore and look after the garden",
 		Example: `  loam garden backup garden.loam-backup --passphrase-file passphrase
   loam garden restore garden.loam-backup --passphrase-file passphrase
-  loam garden rotate-encryption-key`,
+  loam garden rotate-encryption-key
+  loam garden rotate-certificates`,
 	}
 	group(cmd)
-	cmd.AddCommand(newBackup(o), newRestore(o), newRotateEncryptionKey(o))
+	cmd.AddCommand(newBackup(o), newRestore(o), newRotateEncryptionKey(o), newRotateCertificates(o))
 	return cmd
 }
 
@@ -172,6 +173,33 @@ Backups hold the keys of their own time and stay readable.`,
 				unwritten = errors.Join(unwritten, problem)
 			})
 			return errors.Join(err, unwritten)
+		},
+	}
+}
+
+func newRotateCertificates(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-certificates",
+		Short: "Give the garden's server and its administrator new keys and certificates",
+		Long: `Replace the keys and certificates of the server and of the administrator, whose
+kubeconfig is written anew. The authority stays: other clients go on, and the
+garden is not restarted. The server takes up its new certificate within a minute.`,
+		Example: `  loam garden rotate-certificates`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := o.running()
+			if err != nil {
+				return err
+			}
+			config, err := restConfig(dir)
+			if err != nil {
+				return err
+			}
+			if err := garden.RequestCertificates(cmd.Context(), config); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "The kubeconfig %s is new.\n", kubeconfigPath(dir))
+			return err
 		},
 	}
 }

@@ -72,6 +72,8 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	f.StringArrayVarP(&c.Manifests, "filename", "f", nil, "manifest to apply once the garden is ready; may be given several times")
 	etcdFlags(f, &c.Etcd)
 	backups.add(f)
+	f.StringVar(&c.Audit.Path, "audit-log-path", "", "file with a line per request to the API (default <data-dir>/audit.log)")
+	f.StringVar(&c.Audit.PolicyFile, "audit-policy-file", "", "audit policy of Kubernetes (default the metadata of every request)")
 	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
 	return cmd
 }
@@ -87,6 +89,12 @@ func upFlags(c app.Config, file string, backups backupFlags) []string {
 	if c.Etcd.Used() {
 		flags = append(flags, "--etcd-servers", strings.Join(c.Etcd.Servers, ","), "--etcd-cafile", c.Etcd.CAFile,
 			"--etcd-certfile", c.Etcd.CertFile, "--etcd-keyfile", c.Etcd.KeyFile, "--etcd-prefix", c.Etcd.Prefix)
+	}
+	if c.Audit.Path != "" {
+		flags = append(flags, "--audit-log-path", c.Audit.Path)
+	}
+	if c.Audit.PolicyFile != "" {
+		flags = append(flags, "--audit-policy-file", c.Audit.PolicyFile)
 	}
 	for _, m := range c.Manifests {
 		flags = append(flags, "--filename", m)

@@ -25,6 +25,7 @@ const (
 	pkiDir         = "pki"
 	encryptionFile = "encryption.yaml"
 	kubeconfigFile = "kubeconfig"
+	auditFile      = "audit.log"
 )
 
 func (g *Garden) path(name string) string { return filepath.Join(g.config.DataDir, name) }
@@ -38,6 +39,9 @@ func (g *Garden) claim(ctx context.Context) error {
 	var err error
 	if g.config.DataDir, err = filepath.Abs(g.config.DataDir); err != nil {
 		return fault.New(fault.Invalid, "data folder %q cannot be used: %w", g.config.DataDir, err)
+	}
+	if g.config.Audit.Path == "" {
+		g.config.Audit.Path = g.path(auditFile)
 	}
 	if g.made, err = makeFolder(g.config.DataDir); err != nil {
 		return fault.New(fault.Invalid, "data folder %q cannot be made: %w", g.config.DataDir, err)
@@ -82,7 +86,7 @@ func (g *Garden) removeMade() {
 		}
 		return
 	}
-	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, backupKeyFile, lockFile} {
+	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, auditFile, backupKeyFile, lockFile} {
 		_ = os.RemoveAll(g.path(name))
 	}
 	// It stays when it was there before, or holds what is not ours.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
+
+	"github.com/loam-cloud/loam/garden/audit"
 )
 
 // DefaultListen is where a garden listens when nothing else is said.
@@ -35,6 +37,9 @@ type Config struct {
 	Version string
 	// StoreQuotaBytes bounds the file of the garden's own store; 8 GiB when 0.
 	StoreQuotaBytes int64
+	// Audit says where requests are written down; an empty path means audit.log in
+	// DataDir.
+	Audit audit.Config
 	// WorkloadIdentityIssuer is the URL in tokens of workload identities, below
 	// which target systems read by which keys they are signed. Empty means the
 	// garden's own address with identity.Path.

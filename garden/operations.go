@@ -42,6 +42,7 @@ func isLong(theirs request.LongRunningRequestCheck) request.LongRunningRequestCh
 func (g *Garden) serveOperations(server *mux.PathRecorderMux) {
 	server.HandleFunc(backupPath, post(g.serveBackup))
 	server.HandleFunc(rotatePath, post(g.serveRotation))
+	server.HandleFunc(certificatesPath, post(g.serveCertificates))
 }
 
 func post(serve http.HandlerFunc) http.HandlerFunc {

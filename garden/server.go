@@ -33,6 +33,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/loam-cloud/loam/garden/access/identity"
+	"github.com/loam-cloud/loam/garden/audit"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
@@ -112,6 +113,9 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
 	generic.LongRunningFunc = isLong(generic.LongRunningFunc)
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
+	if generic.AuditBackend, generic.AuditPolicyRuleEvaluator, err = audit.New(g.config.Audit); err != nil {
+		return nil, err
+	}
 	generic.Authentication.Authenticator = publicOnly(generic.Authentication.Authenticator)
 	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)
 	kube, err := kubernetes.NewForConfig(generic.LoopbackClientConfig)

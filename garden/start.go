@@ -71,6 +71,9 @@ type Garden struct {
 	serverDone                             chan struct{}
 	serverErr                              error
 
+	// certificates is held while their files are written.
+	certificates sync.Mutex
+
 	stopOnce sync.Once
 	stopped  chan struct{}
 	done     chan struct{}
@@ -212,27 +215,6 @@ func garbage(memory runtime.MemStats) uint64 {
 		return 0
 	}
 	return memory.HeapAlloc - live
-}
-
-// renewCertificates keeps a garden that is never restarted from meeting an
-// expired certificate. The server reads its files again by itself.
-func (g *Garden) renewCertificates(ctx context.Context) {
-	ticker := time.NewTicker(renewEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			files, err := pki.Ensure(g.path(pkiDir), g.hosts, now)
-			if err == nil {
-				err = pki.WriteKubeconfig(g.KubeconfigPath(), g.url(), files)
-			}
-			if err != nil {
-				g.config.Logger.Error(err, "renewing certificates")
-			}
-		}
-	}
 }
 
 // waitReady returns when every check of readyz passes.

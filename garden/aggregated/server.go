@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
@@ -189,7 +190,8 @@ func (i *instance) server() (configured, error) {
 	}
 	// The cluster has asked its own RBAC already; here an agent is held to its seed.
 	config.Authorization.Authorizer = union.New(i.agents, config.Authorization.Authorizer)
-	config.AdmissionControl = admission.NewChainHandler(config.AdmissionControl, seeds.NewRestriction(i.agents))
+	config.AdmissionControl = admission.NewChainHandler(config.AdmissionControl, seeds.NewRestriction(i.agents),
+		projects.NewRestriction(config.Authorization.Authorizer))
 	return configured{config, etcd}, nil
 }
 

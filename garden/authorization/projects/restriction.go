@@ -1,6 +1,6 @@
-// Package projects decides what an update of a Project may change: who may
-// update it is RBAC's, but members and tolerations need a right of their own, so
-// that an admin of a project does not make others admins.
+// Package projects decides who may change who the people of a Project are: an
+// update of it is RBAC's to allow, but that needs a right of its own, so that an
+// admin of a project does not make others admins.
 //
 // Both API servers put Restriction into their admission. It must not know roles.
 package projects
@@ -17,15 +17,11 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// Verbs on a Project beyond Kubernetes' own.
-const (
-	// ManageMembers lets a user change the owner, and members who are people.
-	ManageMembers = "manage-members"
-	// ModifyTolerations lets a user change the whitelist of tolerations.
-	ModifyTolerations = "modify-spec-tolerations-whitelist"
-)
+// ManageMembers is the verb on a Project that lets a user change its owner, and
+// members who are people.
+const ManageMembers = "manage-members"
 
-// Restriction asks for these verbs.
+// Restriction asks for that verb.
 type Restriction struct{ authorizer authorizer.Authorizer }
 
 // NewRestriction returns one that asks the given authorizer.
@@ -35,7 +31,8 @@ var _ admission.ValidationInterface = (*Restriction)(nil)
 
 // Handles implements admission.Interface.
 func (r *Restriction) Handles(operation admission.Operation) bool {
-	return operation == admission.Create || operation == admission.Update
+	// Whoever creates a project names its first members.
+	return operation == admission.Update
 }
 
 // Validate implements admission.ValidationInterface.
@@ -44,35 +41,22 @@ func (r *Restriction) Validate(ctx context.Context, request admission.Attributes
 	if !ok || request.GetSubresource() != "" {
 		return nil
 	}
-	before, exists := request.GetOldObject().(*core.Project)
-	if !exists {
-		// Whoever creates a project names its first members.
-		before = &core.Project{Spec: core.ProjectSpec{Owner: project.Spec.Owner, Members: project.Spec.Members}}
+	before, ok := request.GetOldObject().(*core.Project)
+	if !ok || apiequality.Semantic.DeepEqual(people(before), people(project)) {
+		return nil
 	}
-	if !apiequality.Semantic.DeepEqual(people(before), people(project)) {
-		if err := r.require(ctx, request, ManageMembers, "spec.members and spec.owner"); err != nil {
-			return err
-		}
-	}
-	if !apiequality.Semantic.DeepEqual(whitelist(before), whitelist(project)) {
-		return r.require(ctx, request, ModifyTolerations, "spec.tolerations.whitelist")
-	}
-	return nil
-}
-
-func (r *Restriction) require(ctx context.Context, request admission.Attributes, verb, what string) error {
 	resource := request.GetResource()
 	decision, _, err := r.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: request.GetUserInfo(), Verb: verb, APIGroup: resource.Group, APIVersion: resource.Version, Resource: resource.Resource,
+		User: request.GetUserInfo(), Verb: ManageMembers, APIGroup: resource.Group, APIVersion: resource.Version, Resource: resource.Resource,
 		Name: request.GetName(), ResourceRequest: true,
 	})
 	if decision == authorizer.DecisionAllow {
 		return nil
 	}
 	if err != nil {
-		return admission.NewForbidden(request, fmt.Errorf("asking for the right to change %s: %w", what, err))
+		return admission.NewForbidden(request, fmt.Errorf("asking for the right to change spec.members and spec.owner: %w", err))
 	}
-	return admission.NewForbidden(request, fmt.Errorf("changing %s needs verb %q on the project", what, verb))
+	return admission.NewForbidden(request, fmt.Errorf("changing spec.members and spec.owner needs verb %q on the project", ManageMembers))
 }
 
 // person is a human member with what they may do.
@@ -94,11 +78,4 @@ func people(project *core.Project) []person {
 		}
 	}
 	return all
-}
-
-func whitelist(project *core.Project) []core.Toleration {
-	if project.Spec.Tolerations == nil {
-		return nil
-	}
-	return project.Spec.Tolerations.Whitelist
 }

@@ -85,6 +85,19 @@ func Ensure(dir string, hosts []string, now time.Time) (Files, error) {
 	return files, authority.ensureLeaf(files.AdminCert, files.AdminKey, adminTemplate(), now)
 }
 
+// Rotate is Ensure with new keys and certificates for the server and the
+// administrator. What is signed by the same authority stays valid.
+func Rotate(dir string, hosts []string, now time.Time) (Files, error) {
+	files := filesIn(dir)
+	for _, path := range []string{files.ServerKey, files.AdminKey} {
+		if _, err := newKey(path); err != nil {
+			return files, err
+		}
+	}
+	// A certificate that is not of its key is made anew, also after a crash here.
+	return Ensure(dir, hosts, now)
+}
+
 func adminTemplate() *x509.Certificate {
 	return &x509.Certificate{
 		Subject:     pkix.Name{CommonName: AdminUser, Organization: []string{adminGroup}},
@@ -219,11 +232,16 @@ func ensureKey(path string) (*ecdsa.PrivateKey, error) {
 	if !os.IsNotExist(err) {
 		return nil, fmt.Errorf("reading key %q: %w", path, err)
 	}
+	return newKey(path)
+}
+
+// newKey writes a new key over whatever is there.
+func newKey(path string) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making key %q: %w", path, err)
 	}
-	text, err = keyutil.MarshalPrivateKeyToPEM(key)
+	text, err := keyutil.MarshalPrivateKeyToPEM(key)
 	if err != nil {
 		return nil, fmt.Errorf("encoding key %q: %w", path, err)
 	}
