@@ -63,7 +63,7 @@ type replica struct {
 
 // run starts a replica beside the garden of this test binary, which plays the
 // Kubernetes that authenticates and authorizes.
-func run(t *testing.T, namespace string, etcd garden.ExternalEtcd, change func(*aggregated.Config)) *replica {
+func run(t *testing.T, namespace string, etcd garden.ExternalEtcd) *replica {
 	t.Helper()
 	g := gardentest.Start(t)
 	admin, err := clientcmd.BuildConfigFromFlags("", g.KubeconfigPath())
@@ -74,9 +74,6 @@ func run(t *testing.T, namespace string, etcd garden.ExternalEtcd, change func(*
 	config := aggregated.Config{
 		REST: admin, Kubeconfig: g.KubeconfigPath(), Listen: gardentest.FreeAddress(t), Namespace: namespace, Service: "api", Etcd: etcd,
 		Logger: funcr.New(r.log.write, funcr.Options{}), StopTimeout: time.Second,
-	}
-	if change != nil {
-		change(&config)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -139,7 +136,7 @@ func namespace(t *testing.T) string {
 // in the store of the Kubernetes beside them.
 func TestReplicas(t *testing.T) {
 	etcd, ns := gardentest.Etcd(t), namespace(t)
-	one, two := run(t, ns, etcd, nil), run(t, ns, etcd, nil)
+	one, two := run(t, ns, etcd), run(t, ns, etcd)
 
 	class := &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "c" + rand.String(6)}, Handler: "here"}
 	secret := &v1beta1.InternalSecret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: ns}, Data: map[string][]byte{"a": []byte("b")}}
@@ -163,7 +160,7 @@ func TestReplicas(t *testing.T) {
 
 // TestDelegates wants the Kubernetes beside it to decide who may do what.
 func TestDelegates(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	r := run(t, namespace(t), gardentest.Etcd(t))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(r.config.CAData)
 	anonymous := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
@@ -195,7 +192,7 @@ func TestDelegates(t *testing.T) {
 // TestAgentsAreHeldToTheirSeed asks as two agents' API server would, and as an
 // agent itself.
 func TestAgentsAreHeldToTheirSeed(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	r := run(t, namespace(t), gardentest.Etcd(t))
 	for _, name := range []string{"one", "two"} {
 		if err := r.client(t).Create(t.Context(), bootstrap.LocalSeed(name, "local")); err != nil {
 			t.Fatal(err)
@@ -280,7 +277,7 @@ func readerToken(t *testing.T) string {
 // TestRegistration wants APIServices of others left alone. Those of this
 // Kubernetes are its own: it serves the groups itself.
 func TestRegistration(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t), nil)
+	r := run(t, namespace(t), gardentest.Etcd(t))
 	for range 100 {
 		if strings.Contains(r.log.String(), "--take-over") {
 			break

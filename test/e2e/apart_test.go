@@ -89,8 +89,11 @@ func (a *apart) available(limit time.Duration) {
 	a.t.Helper()
 	eventually(a.t, limit, func() error {
 		out, err := a.tryKube(a.clusterKubeconfig("below"), "", "get", "apiservices", "-l", "app.kubernetes.io/managed-by=loam-apiserver", "--no-headers")
-		if err != nil || strings.Count(out, "True") < 6 || strings.Contains(out, "False") {
-			return fmt.Errorf("the API is not available: %v\n%s", err, out)
+		if err != nil {
+			return fmt.Errorf("asking for the API: %w: %s", err, out)
+		}
+		if strings.Count(out, "True") < 6 || strings.Contains(out, "False") {
+			return fmt.Errorf("the API is not available:\n%s", out)
 		}
 		return nil
 	})
