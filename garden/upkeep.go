@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	lookAtStore = time.Minute
+	lookAtStore = 10 * time.Second
 	// warnAgain is how often the log repeats itself.
 	warnAgain = time.Hour
 	// worthDefragmenting is how much must be free in the file, and how much of it
@@ -86,7 +86,9 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 	}
 	used := percent(usage.FileBytes, usage.QuotaBytes)
 	k.refusing.Store(used >= refuseAbove)
-	if usage.Full && used < refuseAbove {
+	// New objects are refused here, so etcd has no need to refuse changes as well,
+	// without which nothing that has a finalizer goes away.
+	if usage.Full && used < 100 {
 		if err := store.Recover(ctx); err != nil {
 			return err
 		}

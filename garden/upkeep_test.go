@@ -23,7 +23,7 @@ func gardenConfig(t *testing.T, dir string) garden.Config {
 }
 
 func big(name string) *kubev1.ConfigMap {
-	return &kubev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string]string{"a": strings.Repeat("x", 900<<10)}}
+	return &kubev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string]string{"a": strings.Repeat("x", 256<<10)}}
 }
 
 // TestStoreNeverFills fills a small store until nothing new is taken in, and
@@ -42,7 +42,7 @@ func TestStoreNeverFills(t *testing.T) {
 	c := clientOf(t, g)
 	var full *apierrors.StatusError
 	created := 0
-	for ; created < 100; created++ {
+	for ; created < 400; created++ {
 		if err := g.LookAtStore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestStoreNeverFills(t *testing.T) {
 	}
 
 	object := big("big-0")
-	object.Data["a"] = strings.Repeat("y", 900<<10)
+	object.Data["a"] = strings.Repeat("y", 256<<10)
 	if err := c.Update(t.Context(), object); err != nil {
 		t.Errorf("an update is refused: %v", err)
 	}
