@@ -59,6 +59,7 @@ func TestAnonymousSeesHealthOnly(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/livez": 200, "/readyz": 200, "/healthz": 200,
+		"/loam/workload-identity/.well-known/openid-configuration": 200, "/loam/workload-identity/jwks": 200, "/loam/workload-identity": 401,
 		"/livez/etcd": 401, "/": 401, "/version": 401, "/metrics": 401, "/api": 401, "/apis": 401, "/openapi/v3": 401,
 		"/api/v1/namespaces": 401, "/apis/core.gardener.cloud/v1beta1/shoots": 401, "/.well-known/openid-configuration": 401,
 	} {

@@ -18,6 +18,7 @@ func TestClusters(t *testing.T) {
 
 	t.Run("bad input leaves nothing behind", i.with(badInput))
 	t.Run("a cluster of three nodes", i.with(threeNodes))
+	t.Run("kubeconfigs on request", i.with(kubeconfigsOnRequest))
 	t.Run("kubectl works on the garden", i.with(kubectlOnGarden))
 	t.Run("a page is served and data is kept", i.with(workload))
 	t.Run("workers scale up and down", i.with(scale))

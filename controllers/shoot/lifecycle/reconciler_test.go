@@ -11,6 +11,8 @@ import (
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -59,6 +61,7 @@ func TestCreate(t *testing.T) {
 	if err := shoots.Authorities(keys.Data).Validate(); err != nil {
 		t.Error(err)
 	}
+	h.wantAccess(shoot, keys)
 	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig.Data["kubeconfig"])
 	if err != nil || config.Host != "https://127.0.0.1:20000" || !bytes.Equal(config.CAData, keys.Data["ca.crt"]) {
 		t.Errorf("kubeconfig %+v, %v", config, err)
@@ -520,5 +523,49 @@ func TestALostControlPlane(t *testing.T) {
 	}
 	if _, err := h.machines.Get(t.Context(), shoot.Status.TechnicalID, "control-plane-0"); !errors.Is(err, fault.Missing) {
 		t.Errorf("the control plane was made anew: %v", err)
+	}
+}
+
+// wantAccess wants what the garden makes kubeconfigs from, and the rights of
+// their users in the cluster.
+func (h *harness) wantAccess(shoot *gardencorev1beta1.Shoot, keys *gardencorev1beta1.InternalSecret) {
+	h.Helper()
+	signing, cluster := &gardencorev1beta1.InternalSecret{}, &corev1.ConfigMap{}
+	for name, object := range map[string]client.Object{"demo.ca-client": signing, "demo.ca-cluster": cluster} {
+		if err := h.garden.Get(h.Context(), client.ObjectKey{Namespace: h.namespace, Name: name}, object); err != nil {
+			h.Fatal(err)
+		}
+		if !metav1.IsControlledBy(object, shoot) || object.GetLabels()["shoot.gardener.cloud/name"] != "demo" {
+			h.Errorf("%s is not the shoot's: %v, %v", name, object.GetOwnerReferences(), object.GetLabels())
+		}
+	}
+	if !bytes.Equal(signing.Data["ca.key"], keys.Data["ca.key"]) || !bytes.Equal(signing.Data["ca.crt"], keys.Data["ca.crt"]) || cluster.Data["ca.crt"] != string(keys.Data["ca.crt"]) {
+		h.Error("the published authorities are not the cluster's")
+	}
+	if a := shoot.Status.AdvertisedAddresses; len(a) != 1 || a[0].Name != "external" || a[0].URL != "https://127.0.0.1:20000" {
+		h.Errorf("addresses are %+v", a)
+	}
+	api, err := h.reconciler.Connect(nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for group, role := range map[string]string{
+		"gardener.cloud:project:admins": "cluster-admin", "gardener.cloud:system:admins": "cluster-admin",
+		"gardener.cloud:project:viewers": "gardener.cloud:system:read-only", "gardener.cloud:system:viewers": "gardener.cloud:system:read-only",
+	} {
+		binding := &rbacv1.ClusterRoleBinding{}
+		if err := api.Get(h.Context(), client.ObjectKey{Name: group}, binding); err != nil || binding.RoleRef.Name != role || binding.Subjects[0].Name != group {
+			h.Errorf("%s: %+v, %v", group, binding, err)
+		}
+	}
+	readOnly := &rbacv1.ClusterRole{}
+	if err := api.Get(h.Context(), client.ObjectKey{Name: "gardener.cloud:system:read-only"}, readOnly); err != nil {
+		h.Fatal(err)
+	}
+	for _, rule := range readOnly.Rules {
+		core := slices.Contains(rule.APIGroups, "") || slices.Contains(rule.APIGroups, "*")
+		if core && (slices.Contains(rule.Resources, "secrets") || slices.Contains(rule.Resources, "*")) || slices.Contains(rule.Verbs, "create") || slices.Contains(rule.Verbs, "*") {
+			h.Errorf("viewers may %+v", rule)
+		}
 	}
 }
