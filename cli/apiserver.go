@@ -49,6 +49,7 @@ deploy/ has manifests: kubectl apply -k deploy.`,
 	f.StringVar(&c.Namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "loam-system"), "namespace of the server's Service and Secret (default $POD_NAMESPACE, else loam-system)")
 	f.StringVar(&c.Service, "service", "loam-apiserver", "Service through which the cluster reaches the server")
 	f.BoolVar(&c.TakeOver, "take-over", false, "replace APIServices that something else has registered for these groups")
+	f.StringVar(&c.IdentityIssuer, "workload-identity-issuer", "", "URL in the tokens of workload identities (default that of the Service)")
 	f.StringVar(&c.CertFile, "tls-cert-file", "", "serving certificate; without one the server makes its own")
 	f.StringVar(&c.KeyFile, "tls-private-key-file", "", "key of the serving certificate")
 	f.StringVar(&c.CAFile, "tls-ca-file", "", "authority that signed the serving certificate")

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/aggregated"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/gardentest"
@@ -164,7 +165,7 @@ func TestDelegates(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(r.config.CAData)
 	anonymous := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
-	for path, want := range map[string]int{"/readyz": http.StatusOK, "/apis/core.gardener.cloud/v1beta1/seeds": http.StatusForbidden} {
+	for path, want := range map[string]int{"/readyz": http.StatusOK, "/apis/core.gardener.cloud/v1beta1/seeds": http.StatusForbidden, identity.ConfigurationPath: http.StatusOK, identity.KeysPath: http.StatusOK} {
 		answer, err := anonymous.Get(r.config.Host + path)
 		if err != nil {
 			t.Fatal(err)

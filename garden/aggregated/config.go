@@ -19,6 +19,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/access/identity"
 )
 
 // DefaultListen is where the server listens when nothing else is said. It is
@@ -48,6 +49,10 @@ type Config struct {
 	// that signed it. Without them the server makes its own authority, which all
 	// replicas share through its Secret.
 	CertFile, KeyFile, CAFile string
+	// IdentityIssuer is the URL of who signs tokens of workload identities; empty
+	// means the Service's. Target systems outside the cluster need one that leads
+	// to the server's documents.
+	IdentityIssuer string
 	// TakeOver lets the server replace APIServices that something else has
 	// registered for the same groups.
 	TakeOver bool
@@ -97,6 +102,9 @@ func (c Config) Validate() error {
 func withDefaults(c Config) Config {
 	if c.Listen == "" {
 		c.Listen = DefaultListen
+	}
+	if c.IdentityIssuer == "" {
+		c.IdentityIssuer = "https://" + c.Service + "." + c.Namespace + ".svc" + identity.Path
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 5 * time.Second

@@ -20,11 +20,13 @@ import (
 
 const (
 	// secretName is the Secret that replicas share: the authority of their serving
-	// certificates, and the key that encrypts secrets in etcd.
+	// certificates, the key that encrypts secrets in etcd, and the one that signs
+	// tokens of workload identities.
 	secretName = "loam-apiserver"
 
 	caCertEntry     = "ca.crt"
 	encryptionEntry = "encryption.yaml"
+	identityEntry   = "workload-identity.key"
 
 	// refresh is how often a replica looks whether a shared Secret has changed,
 	// certificates are due, or registrations were lost.
@@ -51,7 +53,7 @@ func servingKeys(kube kubernetes.Interface, namespace, service, folder string) *
 	hosts := append(serviceHosts(namespace, service), "localhost", "127.0.0.1", "::1")
 	return &shared{
 		kube: kube, namespace: namespace, secret: secretName, folder: folder,
-		entries: []string{caCertEntry, "ca.key", encryptionEntry},
+		entries: []string{caCertEntry, "ca.key", encryptionEntry, identityEntry},
 		ensure: func(folder string) error {
 			if _, err := pki.EnsureServer(folder, hosts, time.Now()); err != nil {
 				return err

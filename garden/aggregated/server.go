@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/internal/pki"
@@ -57,6 +58,7 @@ type instance struct {
 	stores *strategy.Stores
 	// agents decides about requests of seeds' agents.
 	agents   *seeds.Authorizer
+	issuer   *identity.Issuer
 	register registration
 }
 
@@ -72,6 +74,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	defer func() { _ = os.RemoveAll(i.folder) }() // private to this process, and small
 	authority, err := i.prepare(ctx)
 	if err != nil {
+		return err
+	}
+	if i.issuer, err = identity.NewIssuer(i.config.IdentityIssuer, i.keys.path(identityEntry)); err != nil {
 		return err
 	}
 	server, err := i.server()
@@ -218,6 +223,8 @@ func (i *instance) options() (*options.RecommendedOptions, error) {
 	}
 	o.CoreAPI.CoreAPIKubeconfigPath = i.config.Kubeconfig
 	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = i.config.Kubeconfig, i.config.Kubeconfig
+	// Target systems have no credentials for the cluster.
+	o.Authorization.WithAlwaysAllowPaths(identity.ConfigurationPath, identity.KeysPath)
 	o.Features.EnableProfiling = false
 	// The cluster in front has limited the requests already.
 	o.Features.EnablePriorityAndFairness = false
@@ -229,7 +236,7 @@ func (i *instance) options() (*options.RecommendedOptions, error) {
 
 func (i *instance) groups(config *genericapiserver.RecommendedConfig) []strategy.Group {
 	return kinds.Groups(kinds.Surroundings{
-		Stores: i.stores, Kubernetes: i.kube, Authorizer: config.Authorization.Authorizer, Clock: clock.RealClock{},
+		Stores: i.stores, Kubernetes: i.kube, Authorizer: config.Authorization.Authorizer, Clock: clock.RealClock{}, Issuer: i.issuer,
 	})
 }
 
@@ -261,6 +268,7 @@ func (i *instance) install(c configured) (*genericapiserver.GenericAPIServer, er
 			return nil, fmt.Errorf("installing group %q: %w", group.Name, err)
 		}
 	}
+	i.issuer.Serve(server.Handler.NonGoRestfulMux)
 	// For the cluster's own objects: its API server may ask here too.
 	server.Handler.NonGoRestfulMux.Handle(seedAuthorizerPath, i.agents.Webhook())
 	return server, server.AddPostStartHook("loam-seed-authorizer", func(hook genericapiserver.PostStartHookContext) error {
