@@ -19,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/backup"
 )
 
@@ -33,6 +34,8 @@ type upConfiguration struct {
 	// DockerHost is the Docker Engine API that makes machines:
 	// unix:///var/run/docker.sock.
 	DockerHost string `json:"dockerHost,omitempty"`
+	// Etcd holds the garden's objects instead of its own store.
+	Etcd etcdConfiguration `json:"etcd,omitzero"`
 	// Backups says how the garden backs itself up.
 	Backups backupConfiguration `json:"backups,omitzero"`
 	// StoreQuota bounds the garden's store: 8Gi.
@@ -41,6 +44,19 @@ type upConfiguration struct {
 	Audit auditConfiguration `json:"audit,omitzero"`
 	// Manifests are applied once the garden is ready.
 	Manifests []string `json:"manifests,omitempty"`
+}
+
+// etcdConfiguration is an etcd cluster that others run.
+type etcdConfiguration struct {
+	// Servers are client URLs, https://10.0.0.1:2379.
+	Servers []string `json:"servers,omitempty"`
+	// CAFile signed the servers' certificates; CertFile and KeyFile are shown to
+	// them.
+	CAFile   string `json:"caFile,omitempty"`
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
+	// Prefix begins every key.
+	Prefix string `json:"prefix,omitempty"`
 }
 
 // backupConfiguration is how a garden backs itself up.
@@ -87,6 +103,9 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 		return fault.New(fault.Invalid, "configuration file %s: backups.recipients: %w", path, err)
 	}
 	c.Backups.Dir, c.Backups.Interval, c.Backups.Keep = file.Backups.Dir, file.Backups.Interval.Duration, file.Backups.Keep
+	if !flags.Changed("etcd-servers") {
+		c.Etcd = garden.ExternalEtcd(file.Etcd)
+	}
 	if !flags.Changed("listen") {
 		c.Listen = file.Listen
 	}
