@@ -8,6 +8,7 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -101,6 +102,8 @@ func managerOptions(logger logr.Logger) manager.Options {
 		// Only what controllers watch is kept in memory, and Secrets never are.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
 			&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}, &gardencorev1beta1.InternalSecret{},
+			// An agent may read its own, not list them.
+			&coordinationv1.Lease{},
 			&v1alpha1.Machine{},
 		}}},
 		// Names are unique within a process; tests start several gardens in one.

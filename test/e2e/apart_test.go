@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -105,30 +104,7 @@ func (a *apart) available(limit time.Duration) {
 // startAgent runs an agent for the API of the cluster below on this host, until
 // the test ends.
 func (a *apart) startAgent() {
-	log, err := os.Create(filepath.Join(filepath.Dir(a.data), "agent.log"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	agent := exec.Command(a.binary, "agent", "--seed", a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
-	agent.Stdout, agent.Stderr = log, log
-	if err := agent.Start(); err != nil {
-		a.t.Fatal(err)
-	}
-	a.t.Cleanup(func() {
-		_ = agent.Process.Signal(syscall.SIGTERM)
-		_ = agent.Wait() // it was told to end
-		_ = log.Close()
-		if text, err := os.ReadFile(log.Name()); err == nil && a.t.Failed() {
-			a.t.Logf("the agent's log:\n%s", text)
-		}
-		// What the agent made carries the label of its seed.
-		left := *a.installation
-		left.instance = "loam-" + a.seed
-		if a.t.Failed() {
-			left.dump()
-		}
-		left.removeOwned()
-	})
+	a.runAgent(a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
 }
 
 // fleet is what an operator puts into a new garden.

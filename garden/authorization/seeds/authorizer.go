@@ -142,10 +142,18 @@ func (a *Authorizer) allows(ctx context.Context, seed string, request authorizer
 		return false
 	case name != "":
 		// A list or watch of one object, by its name, is as good as a get.
-		return a.sees(ctx, seed, rule.key(seed, namespace, name))
+		return a.sees(ctx, seed, rule.key(seed, namespace, name)) || verb == "get" && a.misses(ctx, seed, rule, namespace, name)
 	}
 	selector, err := request.GetFieldSelector()
 	return rule.open || err == nil && a.selectsOwn(ctx, seed, rule, namespace, selector)
+}
+
+// misses lets an agent look for what it may create and does not find, so that it
+// is told that it is missing rather than that it is another's. It is asked after
+// sees, which has waited: what nobody knows by then is not there.
+func (a *Authorizer) misses(ctx context.Context, seed string, rule rule, namespace, name string) bool {
+	return rule.kind != 0 && slices.Contains(rule.verbs, "create") &&
+		!a.graph.Knows(rule.key(seed, namespace, name)) && a.sees(ctx, seed, rule.place(seed, namespace))
 }
 
 // isPublished tells whether an object is one that the agent publishes for a

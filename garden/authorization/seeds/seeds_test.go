@@ -201,6 +201,9 @@ func TestAnAgentWritesWhatIsItsOwn(t *testing.T) {
 		{"a certificate", func() error {
 			return agent.Create(ctx, &corev1.ConfigMap{ObjectMeta: at(namespace, "plant.ca-cluster")})
 		}},
+		{"a look for a machine", func() error {
+			return client.IgnoreNotFound(agent.Get(ctx, client.ObjectKeyFromObject(machine), &loamv1alpha1.Machine{}))
+		}},
 		{"a machine", func() error { return agent.Create(ctx, machine) }},
 		{"the status of a machine that was just made", func() error {
 			base := machine.DeepCopy()
@@ -229,6 +232,7 @@ func TestAnAgentSeesNothingOfOthers(t *testing.T) {
 	admin, mine, theirs := landscape(t)
 	create(t, admin, internal(theirs.namespace, "plant.pki"))
 	create(t, admin, &coordinationv1.Lease{ObjectMeta: at("gardener-system-seed-lease", theirs.seed)})
+	create(t, admin, &loamv1alpha1.Machine{ObjectMeta: at(theirs.namespace, "m-theirs"), Spec: loamv1alpha1.MachineSpec{ShootName: "plant", Pool: "pool", Role: loamv1alpha1.RoleWorker, ProviderType: "local"}})
 	ctx, agent := t.Context(), mine.agent
 	var forbidden []attempt
 	for name, object := range map[string]client.Object{
@@ -243,6 +247,8 @@ func TestAnAgentSeesNothingOfOthers(t *testing.T) {
 		"binding":            &securityv1alpha1.CredentialsBinding{ObjectMeta: at(theirs.namespace, "credentials")},
 		"lease":              &coordinationv1.Lease{ObjectMeta: at("gardener-system-seed-lease", theirs.seed)},
 		"namespace":          &corev1.Namespace{ObjectMeta: at("", theirs.namespace)},
+		"machine":            &loamv1alpha1.Machine{ObjectMeta: at(theirs.namespace, "m-theirs")},
+		"no machine":         &loamv1alpha1.Machine{ObjectMeta: at(theirs.namespace, "m-none")},
 		"the system's":       secret("kube-system", "x"),
 	} {
 		key := client.ObjectKeyFromObject(object)
