@@ -2,6 +2,7 @@ package garden_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +258,14 @@ func labelsCanAlwaysChange(t *testing.T) {
 	if err := c.Delete(ctx, parent); err != nil {
 		t.Fatal(err)
 	}
+	// Rules accept what the server's memory, a moment behind the store, still has.
+	eventually(t, "the parent to be forgotten", func() error {
+		err := c.Get(ctx, client.ObjectKeyFromObject(parent), parent.DeepCopyObject().(client.Object), &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errNotYet, err)
+	})
 	if err := c.Patch(ctx, profile.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"limits":{"maxNodesTotal":3}}}`))); !apierrors.IsInvalid(err) {
 		t.Errorf("a change without a parent: %v", err)
 	}

@@ -4,26 +4,30 @@ import (
 	"context"
 
 	"github.com/gardener/gardener/pkg/apis/core"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/garden/kinds/internal/cells"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/backups"
 )
 
-func backupBucketKind(r references) strategy.Kind {
+func backupBucketKind(r rules) strategy.Kind {
 	return strategy.Define[core.BackupBucket, core.BackupBucketList](strategy.Definition[core.BackupBucket]{
 		Resource: "backupbuckets", Singular: "backupbucket", ShortNames: []string{"bbc"}, ClusterScoped: true,
 		Columns: []strategy.Column[core.BackupBucket]{
-			{Name: "Status", Description: "What was last done to the bucket.", Cell: func(b *core.BackupBucket) any { return lastOperation(b.Status.LastOperation) }},
+			{Name: "Status", Description: "What was last done to the bucket.", Cell: func(b *core.BackupBucket) any { return cells.LastOperation(b.Status.LastOperation) }},
 			{Name: "Provider", Description: "Type of the bucket's infrastructure.", Cell: func(b *core.BackupBucket) any { return b.Spec.Provider.Type }},
 			{Name: "Region", Description: "Region of the bucket.", Cell: func(b *core.BackupBucket) any { return b.Spec.Provider.Region }},
-			{Name: "Seed", Description: "Seed that uses the bucket.", Cell: func(b *core.BackupBucket) any { return deref(b.Spec.SeedName) }},
+			{Name: "Seed", Description: "Seed that uses the bucket.", Cell: func(b *core.BackupBucket) any { return ptr.Deref(b.Spec.SeedName, "") }},
 		},
 		Fields: func(b *core.BackupBucket) fields.Set {
-			ref := derefReference(b.Spec.ShootRef)
+			ref := ptr.Deref(b.Spec.ShootRef, corev1.ObjectReference{})
 			return fields.Set{
-				core.BackupBucketSeedName:          deref(b.Spec.SeedName),
+				core.BackupBucketSeedName:          ptr.Deref(b.Spec.SeedName, ""),
 				core.BackupBucketShootRefName:      ref.Name,
 				core.BackupBucketShootRefNamespace: ref.Namespace,
 			}
@@ -32,18 +36,18 @@ func backupBucketKind(r references) strategy.Kind {
 	})
 }
 
-func backupEntryKind(r references) strategy.Kind {
+func backupEntryKind(r rules) strategy.Kind {
 	return strategy.Define[core.BackupEntry, core.BackupEntryList](strategy.Definition[core.BackupEntry]{
 		Resource: "backupentries", Singular: "backupentry", ShortNames: []string{"bec"},
 		Columns: []strategy.Column[core.BackupEntry]{
-			{Name: "Status", Description: "What was last done to the entry.", Cell: func(b *core.BackupEntry) any { return lastOperation(b.Status.LastOperation) }},
+			{Name: "Status", Description: "What was last done to the entry.", Cell: func(b *core.BackupEntry) any { return cells.LastOperation(b.Status.LastOperation) }},
 			{Name: "Bucket", Description: "Bucket that holds the entry.", Cell: func(b *core.BackupEntry) any { return b.Spec.BucketName }},
-			{Name: "Seed", Description: "Seed that writes the entry.", Cell: func(b *core.BackupEntry) any { return deref(b.Spec.SeedName) }},
+			{Name: "Seed", Description: "Seed that writes the entry.", Cell: func(b *core.BackupEntry) any { return ptr.Deref(b.Spec.SeedName, "") }},
 		},
 		Fields: func(b *core.BackupEntry) fields.Set {
-			ref := derefReference(b.Spec.ShootRef)
+			ref := ptr.Deref(b.Spec.ShootRef, corev1.ObjectReference{})
 			return fields.Set{
-				core.BackupEntrySeedName:          deref(b.Spec.SeedName),
+				core.BackupEntrySeedName:          ptr.Deref(b.Spec.SeedName, ""),
 				core.BackupEntryBucketName:        b.Spec.BucketName,
 				core.BackupEntryShootRefName:      ref.Name,
 				core.BackupEntryShootRefNamespace: ref.Namespace,
@@ -67,24 +71,24 @@ func shootStateKind() strategy.Kind {
 	})
 }
 
-func (r references) validateBucket(ctx context.Context, bucket, old *core.BackupBucket) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateBucket(ctx context.Context, bucket, old *core.BackupBucket) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		errs := backups.ValidateBucket(bucket, old)
-		if seed := deref(bucket.Spec.SeedName); old == nil || deref(old.Spec.SeedName) != seed {
-			errs = append(errs, r.exists(ctx, field.NewPath("spec", "seedName"), core.Resource("seeds"), "", seed, freshness)...)
+		if seed := ptr.Deref(bucket.Spec.SeedName, ""); old == nil || ptr.Deref(old.Spec.SeedName, "") != seed {
+			errs = append(errs, r.Exists(ctx, field.NewPath("spec", "seedName"), core.Resource("seeds"), "", seed, freshness)...)
 		}
 		return errs
 	})
 }
 
-func (r references) validateEntry(ctx context.Context, entry, old *core.BackupEntry) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateEntry(ctx context.Context, entry, old *core.BackupEntry) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		errs := backups.ValidateEntry(entry, old)
-		if seed := deref(entry.Spec.SeedName); old == nil || deref(old.Spec.SeedName) != seed {
-			errs = append(errs, r.exists(ctx, field.NewPath("spec", "seedName"), core.Resource("seeds"), "", seed, freshness)...)
+		if seed := ptr.Deref(entry.Spec.SeedName, ""); old == nil || ptr.Deref(old.Spec.SeedName, "") != seed {
+			errs = append(errs, r.Exists(ctx, field.NewPath("spec", "seedName"), core.Resource("seeds"), "", seed, freshness)...)
 		}
 		if bucket := entry.Spec.BucketName; old == nil || old.Spec.BucketName != bucket {
-			errs = append(errs, r.exists(ctx, field.NewPath("spec", "bucketName"), core.Resource("backupbuckets"), "", bucket, freshness)...)
+			errs = append(errs, r.Exists(ctx, field.NewPath("spec", "bucketName"), core.Resource("backupbuckets"), "", bucket, freshness)...)
 		}
 		return errs
 	})

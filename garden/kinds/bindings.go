@@ -10,13 +10,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/loam-cloud/loam/garden/access/identity"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/bindings"
 )
 
-func securityKinds(r references) []strategy.Kind {
+func securityKinds(r rules, issuer *identity.Issuer) []strategy.Kind {
 	return []strategy.Kind{
 		strategy.Define[security.CredentialsBinding, security.CredentialsBindingList](strategy.Definition[security.CredentialsBinding]{
 			Resource: "credentialsbindings", Singular: "credentialsbinding", ShortNames: []string{"credb"},
@@ -24,7 +26,7 @@ func securityKinds(r references) []strategy.Kind {
 			Columns: []strategy.Column[security.CredentialsBinding]{
 				{Name: "Provider", Description: "Type of infrastructure.", Cell: func(b *security.CredentialsBinding) any { return b.Provider.Type }},
 				{Name: "Credentials", Description: "Kind, namespace and name of the credentials.", Cell: func(b *security.CredentialsBinding) any {
-					return strings.TrimSpace(b.CredentialsRef.Kind + " " + namespacedName(b.CredentialsRef.Namespace, b.CredentialsRef.Name))
+					return strings.TrimSpace(b.CredentialsRef.Kind + " " + cache.NewObjectName(b.CredentialsRef.Namespace, b.CredentialsRef.Name).String())
 				}},
 			},
 			Validate: whenChanged(func(b *security.CredentialsBinding) any { return []any{b.CredentialsRef, b.Quotas, b.Provider} }, r.validateCredentialsBinding),
@@ -40,12 +42,12 @@ func securityKinds(r references) []strategy.Kind {
 			},
 			Validate:       whenChanged(func(w *security.WorkloadIdentity) any { return w.Spec }, alone(bindings.ValidateWorkloadIdentity)),
 			ValidateStatus: alone(bindings.ValidateWorkloadIdentityStatus),
-			Subresources:   identity.Subresources(r.Issuer, r.Stores, r.Clock),
+			Subresources:   identity.Subresources(issuer, r.Stores, r.clock),
 		}),
 	}
 }
 
-func secretBindingKind(r references) strategy.Kind {
+func secretBindingKind(r rules) strategy.Kind {
 	return strategy.Define[core.SecretBinding, core.SecretBindingList](strategy.Definition[core.SecretBinding]{
 		Resource: "secretbindings", Singular: "secretbinding", ShortNames: []string{"sb"},
 		WithoutGeneration: true,
@@ -57,7 +59,7 @@ func secretBindingKind(r references) strategy.Kind {
 				return b.Provider.Type
 			}},
 			{Name: "Secret", Description: "Namespace and name of the secret.", Cell: func(b *core.SecretBinding) any {
-				return namespacedName(b.SecretRef.Namespace, b.SecretRef.Name)
+				return cache.NewObjectName(b.SecretRef.Namespace, b.SecretRef.Name).String()
 			}},
 		},
 		Validate: whenChanged(func(b *core.SecretBinding) any { return []any{b.SecretRef, b.Quotas, b.Provider} }, r.validateSecretBinding),
@@ -91,20 +93,20 @@ func defaultSecretType(secret *core.InternalSecret) {
 	}
 }
 
-func (r references) validateSecretBinding(ctx context.Context, binding, old *core.SecretBinding) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateSecretBinding(ctx context.Context, binding, old *core.SecretBinding) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		errs := bindings.ValidateSecretBinding(binding, old)
 		if old != nil {
 			return errs // what it names cannot have changed
 		}
 		ref := binding.SecretRef
-		errs = append(errs, r.usableSecret(ctx, field.NewPath("secretRef"), ref.Namespace, ref.Name)...)
+		errs = append(errs, r.UsableSecret(ctx, field.NewPath("secretRef"), ref.Namespace, ref.Name)...)
 		return append(errs, r.validateQuotas(ctx, binding.Quotas, freshness)...)
 	})
 }
 
-func (r references) validateCredentialsBinding(ctx context.Context, binding, old *security.CredentialsBinding) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateCredentialsBinding(ctx context.Context, binding, old *security.CredentialsBinding) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		errs := bindings.ValidateCredentialsBinding(binding, old)
 		if old != nil {
 			return errs // what it names cannot have changed
@@ -112,12 +114,12 @@ func (r references) validateCredentialsBinding(ctx context.Context, binding, old
 		path, ref := field.NewPath("credentialsRef"), binding.CredentialsRef
 		switch ref.Kind {
 		case "Secret":
-			errs = append(errs, r.usableSecret(ctx, path, ref.Namespace, ref.Name)...)
+			errs = append(errs, r.UsableSecret(ctx, path, ref.Namespace, ref.Name)...)
 		case "InternalSecret":
-			errs = append(errs, r.usable(ctx, path, core.Resource("internalsecrets"), ref.Namespace, ref.Name, freshness)...)
+			errs = append(errs, r.Usable(ctx, path, core.Resource("internalsecrets"), ref.Namespace, ref.Name, freshness)...)
 		case "WorkloadIdentity":
-			errs = append(errs, r.usable(ctx, path, security.Resource("workloadidentities"), ref.Namespace, ref.Name, freshness)...)
-			identity, err := find[*security.WorkloadIdentity](r.Stores.Get(ctx, security.Resource("workloadidentities"), ref.Namespace, ref.Name, freshness))
+			errs = append(errs, r.Usable(ctx, path, security.Resource("workloadidentities"), ref.Namespace, ref.Name, freshness)...)
+			identity, err := lookup.Find[*security.WorkloadIdentity](r.Stores.Get(ctx, security.Resource("workloadidentities"), ref.Namespace, ref.Name, freshness))
 			if err == nil && identity != nil {
 				errs = append(errs, bindings.ValidateIdentity(binding, identity)...)
 			}
@@ -126,17 +128,17 @@ func (r references) validateCredentialsBinding(ctx context.Context, binding, old
 	})
 }
 
-func (r references) validateQuotas(ctx context.Context, refs []corev1.ObjectReference, freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateQuotas(ctx context.Context, refs []corev1.ObjectReference, freshness strategy.Freshness) field.ErrorList {
 	var errs field.ErrorList
 	quotas := make([]*core.Quota, len(refs))
 	for i, ref := range refs {
 		path := field.NewPath("quotas").Index(i)
-		problems := r.usable(ctx, path, core.Resource("quotas"), ref.Namespace, ref.Name, freshness)
+		problems := r.Usable(ctx, path, core.Resource("quotas"), ref.Namespace, ref.Name, freshness)
 		errs = append(errs, problems...)
 		if len(problems) > 0 || ref.Name == "" {
 			continue
 		}
-		quota, err := find[*core.Quota](r.Stores.Get(ctx, core.Resource("quotas"), ref.Namespace, ref.Name, freshness))
+		quota, err := lookup.Find[*core.Quota](r.Stores.Get(ctx, core.Resource("quotas"), ref.Namespace, ref.Name, freshness))
 		if err != nil {
 			return append(errs, field.InternalError(path, fmt.Errorf("reading quota %q: %w", ref.Name, err)))
 		}

@@ -13,16 +13,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/garden/kinds/internal/cells"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
+	"github.com/loam-cloud/loam/garden/kinds/shoots"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/cloudprofiles"
 	"github.com/loam-cloud/loam/garden/validation/projects"
 	"github.com/loam-cloud/loam/garden/validation/seeds"
 )
 
-func coreKinds(shoots shootRules, r references) []strategy.Kind {
+func coreKinds(r rules) []strategy.Kind {
 	return []strategy.Kind{
-		shootKind(shoots),
+		shoots.Kind(r.Objects, r.clock),
 		projectKind(r),
 		seedKind(r),
 		cloudProfileKind(),
@@ -40,17 +45,17 @@ func coreKinds(shoots shootRules, r references) []strategy.Kind {
 	}
 }
 
-func projectKind(r references) strategy.Kind {
+func projectKind(r rules) strategy.Kind {
 	return strategy.Define[core.Project, core.ProjectList](strategy.Definition[core.Project]{
 		Resource: "projects", Singular: "project", ClusterScoped: true,
 		Columns: []strategy.Column[core.Project]{
-			{Name: "Namespace", Description: "Namespace of the project.", Cell: func(p *core.Project) any { return deref(p.Spec.Namespace) }},
+			{Name: "Namespace", Description: "Namespace of the project.", Cell: func(p *core.Project) any { return ptr.Deref(p.Spec.Namespace, "") }},
 			{Name: "Status", Description: "Phase of the project.", Cell: func(p *core.Project) any { return string(p.Status.Phase) }},
-			{Name: "Owner", Description: "Who owns the project.", Cell: func(p *core.Project) any { return subjectName(p.Spec.Owner) }},
-			{Name: "Creator", Description: "Who created the project.", Wide: true, Cell: func(p *core.Project) any { return subjectName(p.Spec.CreatedBy) }},
+			{Name: "Owner", Description: "Who owns the project.", Cell: func(p *core.Project) any { return ptr.Deref(p.Spec.Owner, rbacv1.Subject{}).Name }},
+			{Name: "Creator", Description: "Who created the project.", Wide: true, Cell: func(p *core.Project) any { return ptr.Deref(p.Spec.CreatedBy, rbacv1.Subject{}).Name }},
 		},
 		Fields: func(p *core.Project) fields.Set {
-			return fields.Set{core.ProjectNamespace: deref(p.Spec.Namespace)}
+			return fields.Set{core.ProjectNamespace: ptr.Deref(p.Spec.Namespace, "")}
 		},
 		Index:            []string{core.ProjectNamespace},
 		PrepareForCreate: prepareProjectForCreate,
@@ -61,16 +66,16 @@ func projectKind(r references) strategy.Kind {
 	})
 }
 
-func seedKind(r references) strategy.Kind {
+func seedKind(r rules) strategy.Kind {
 	return strategy.Define[core.Seed, core.SeedList](strategy.Definition[core.Seed]{
 		Resource: "seeds", Singular: "seed", ClusterScoped: true,
 		Columns: []strategy.Column[core.Seed]{
-			{Name: "Status", Description: "Whether the seed is ready for clusters.", Cell: func(s *core.Seed) any { return readiness(s.Status.Conditions) }},
-			{Name: "Last Operation", Description: "What was last done to the seed.", Cell: func(s *core.Seed) any { return lastOperation(s.Status.LastOperation) }},
+			{Name: "Status", Description: "Whether the seed is ready for clusters.", Cell: func(s *core.Seed) any { return cells.Readiness(s.Status.Conditions) }},
+			{Name: "Last Operation", Description: "What was last done to the seed.", Cell: func(s *core.Seed) any { return cells.LastOperation(s.Status.LastOperation) }},
 			{Name: "Provider", Description: "Type of the seed's infrastructure.", Cell: func(s *core.Seed) any { return s.Spec.Provider.Type }},
 			{Name: "Region", Description: "Region of the seed.", Cell: func(s *core.Seed) any { return s.Spec.Provider.Region }},
-			{Name: "Version", Description: "Version of the seed's agent.", Cell: func(s *core.Seed) any { return agentVersion(s.Status.Gardener) }},
-			{Name: "K8S Version", Description: "Kubernetes version of the seed.", Cell: func(s *core.Seed) any { return deref(s.Status.KubernetesVersion) }},
+			{Name: "Version", Description: "Version of the seed's agent.", Cell: func(s *core.Seed) any { return ptr.Deref(s.Status.Gardener, core.Gardener{}).Version }},
+			{Name: "K8S Version", Description: "Kubernetes version of the seed.", Cell: func(s *core.Seed) any { return ptr.Deref(s.Status.KubernetesVersion, "") }},
 		},
 		ValidateName:   seeds.Name,
 		Validate:       whenChanged(func(s *core.Seed) any { return s.Spec }, alone(seeds.Validate)),
@@ -85,13 +90,13 @@ func cloudProfileKind() strategy.Kind {
 		WithoutGeneration: true,
 		Columns: []strategy.Column[core.CloudProfile]{
 			{Name: "Type", Description: "Type of infrastructure.", Cell: func(p *core.CloudProfile) any { return p.Spec.Type }},
-			{Name: "Kubernetes", Description: "Kubernetes versions on offer.", Wide: true, Cell: func(p *core.CloudProfile) any { return versionList(p.Spec.Kubernetes.Versions) }},
+			{Name: "Kubernetes", Description: "Kubernetes versions on offer.", Wide: true, Cell: func(p *core.CloudProfile) any { return cells.Versions(p.Spec.Kubernetes.Versions) }},
 		},
 		Validate: whenChanged(func(p *core.CloudProfile) any { return p.Spec }, alone(cloudprofiles.Validate)),
 	})
 }
 
-func namespacedCloudProfileKind(r references) strategy.Kind {
+func namespacedCloudProfileKind(r rules) strategy.Kind {
 	return strategy.Define[core.NamespacedCloudProfile, core.NamespacedCloudProfileList](strategy.Definition[core.NamespacedCloudProfile]{
 		Resource: "namespacedcloudprofiles", Singular: "namespacedcloudprofile", ShortNames: []string{"nscpfl"},
 		Columns: []strategy.Column[core.NamespacedCloudProfile]{
@@ -151,7 +156,7 @@ func prepareProjectForUpdate(project, old *core.Project) {
 	projects.KeepOwner(project, old)
 }
 
-func (r references) validateProject(ctx context.Context, project, old *core.Project) field.ErrorList {
+func (r rules) validateProject(ctx context.Context, project, old *core.Project) field.ErrorList {
 	errs := r.mayTolerate(ctx, project, old)
 	var facts projects.Facts
 	if project.Spec.Namespace != nil && (old == nil || old.Spec.Namespace == nil) {
@@ -168,24 +173,28 @@ func (r references) validateProject(ctx context.Context, project, old *core.Proj
 	return append(errs, projects.Validate(project, old, facts)...)
 }
 
+// whitelistVerb is the right to extend a project's list of taints that its
+// clusters may tolerate.
+const whitelistVerb = "modify-spec-tolerations-whitelist"
+
 // mayTolerate wants a right of its own for who extends the list of taints that a
 // project's clusters may tolerate: taints keep seeds for others.
-func (r references) mayTolerate(ctx context.Context, project, old *core.Project) field.ErrorList {
-	wanted, had := deref(project.Spec.Tolerations).Whitelist, []core.Toleration(nil)
+func (r rules) mayTolerate(ctx context.Context, project, old *core.Project) field.ErrorList {
+	wanted, had := ptr.Deref(project.Spec.Tolerations, core.ProjectTolerations{}).Whitelist, []core.Toleration(nil)
 	if old != nil {
-		had = deref(old.Spec.Tolerations).Whitelist
+		had = ptr.Deref(old.Spec.Tolerations, core.ProjectTolerations{}).Whitelist
 	}
 	if apiequality.Semantic.DeepEqual(wanted, had) {
 		return nil
 	}
-	return r.allowed(ctx, field.NewPath("spec", "tolerations", "whitelist"), authorizer.AttributesRecord{
+	return r.Allowed(ctx, field.NewPath("spec", "tolerations", "whitelist"), authorizer.AttributesRecord{
 		Verb: whitelistVerb, APIGroup: core.GroupName, APIVersion: "v1beta1", Resource: "projects", Name: project.Name,
 	})
 }
 
 // seedIsUnused keeps a seed as long as clusters are bound to it: without it
 // nobody would look after them.
-func (r references) seedIsUnused(ctx context.Context, seed *core.Seed) error {
+func (r rules) seedIsUnused(ctx context.Context, seed *core.Seed) error {
 	bound, err := r.Stores.List(ctx, core.Resource("shoots"), core.ShootSeedName, seed.Name, strategy.Current)
 	if err != nil {
 		return fmt.Errorf("listing the clusters of seed %q: %w", seed.Name, err)
@@ -194,14 +203,14 @@ func (r references) seedIsUnused(ctx context.Context, seed *core.Seed) error {
 		return nil
 	}
 	first := bound[0].(*core.Shoot)
-	return apierrors.NewForbidden(core.Resource("seeds"), seed.Name, fmt.Errorf("%d clusters are bound to it, for example %s", len(bound), namespacedName(first.Namespace, first.Name)))
+	return apierrors.NewForbidden(core.Resource("seeds"), seed.Name, fmt.Errorf("%d clusters are bound to it, for example %s", len(bound), cache.NewObjectName(first.Namespace, first.Name).String()))
 }
 
-func (r references) validateNamespacedCloudProfile(ctx context.Context, profile, old *core.NamespacedCloudProfile) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateNamespacedCloudProfile(ctx context.Context, profile, old *core.NamespacedCloudProfile) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		var parent *core.CloudProfileSpec
 		if name := profile.Spec.Parent.Name; name != "" {
-			found, err := find[*core.CloudProfile](r.Stores.Get(ctx, core.Resource("cloudprofiles"), "", name, freshness))
+			found, err := lookup.Find[*core.CloudProfile](r.Stores.Get(ctx, core.Resource("cloudprofiles"), "", name, freshness))
 			if err != nil {
 				return field.ErrorList{field.InternalError(field.NewPath("spec", "parent", "name"), fmt.Errorf("reading cloud profile %q: %w", name, err))}
 			}

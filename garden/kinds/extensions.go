@@ -6,14 +6,18 @@ import (
 	"strings"
 
 	"github.com/gardener/gardener/pkg/apis/core"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/garden/kinds/internal/cells"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/extensions"
 )
 
-func controllerRegistrationKind(r references) strategy.Kind {
+func controllerRegistrationKind(r rules) strategy.Kind {
 	return strategy.Define[core.ControllerRegistration, core.ControllerRegistrationList](strategy.Definition[core.ControllerRegistration]{
 		Resource: "controllerregistrations", Singular: "controllerregistration", ShortNames: []string{"ctrlreg"}, ClusterScoped: true,
 		Columns: []strategy.Column[core.ControllerRegistration]{
@@ -47,25 +51,27 @@ func controllerDeploymentKind() strategy.Kind {
 	})
 }
 
-func controllerInstallationKind(r references) strategy.Kind {
+func controllerInstallationKind(r rules) strategy.Kind {
 	condition := func(name core.ConditionType) func(*core.ControllerInstallation) any {
-		return func(i *core.ControllerInstallation) any { return conditionStatus(i.Status.Conditions, name) }
+		return func(i *core.ControllerInstallation) any { return cells.Condition(i.Status.Conditions, name) }
 	}
 	return strategy.Define[core.ControllerInstallation, core.ControllerInstallationList](strategy.Definition[core.ControllerInstallation]{
 		Resource: "controllerinstallations", Singular: "controllerinstallation", ShortNames: []string{"ctrlinst"}, ClusterScoped: true,
 		Columns: []strategy.Column[core.ControllerInstallation]{
 			{Name: "Registration", Description: "What is installed.", Cell: func(i *core.ControllerInstallation) any { return i.Spec.RegistrationRef.Name }},
-			{Name: "Seed", Description: "Where it is installed.", Cell: func(i *core.ControllerInstallation) any { return derefReference(i.Spec.SeedRef).Name }},
+			{Name: "Seed", Description: "Where it is installed.", Cell: func(i *core.ControllerInstallation) any {
+				return ptr.Deref(i.Spec.SeedRef, corev1.ObjectReference{}).Name
+			}},
 			{Name: "Valid", Description: "Whether it can be installed.", Cell: condition(core.ControllerInstallationValid)},
 			{Name: "Installed", Description: "Whether it is installed.", Cell: condition(core.ControllerInstallationInstalled)},
 			{Name: "Healthy", Description: "Whether it is healthy.", Cell: condition(core.ControllerInstallationHealthy)},
 			{Name: "Progressing", Description: "Whether it is being rolled out.", Cell: condition(core.ControllerInstallationProgressing)},
 		},
 		Fields: func(i *core.ControllerInstallation) fields.Set {
-			shoot := derefReference(i.Spec.ShootRef)
+			shoot := ptr.Deref(i.Spec.ShootRef, corev1.ObjectReference{})
 			return fields.Set{
 				core.RegistrationRefName: i.Spec.RegistrationRef.Name,
-				core.SeedRefName:         derefReference(i.Spec.SeedRef).Name,
+				core.SeedRefName:         ptr.Deref(i.Spec.SeedRef, corev1.ObjectReference{}).Name,
 				core.ShootRefName:        shoot.Name,
 				core.ShootRefNamespace:   shoot.Namespace,
 			}
@@ -85,8 +91,8 @@ func exposureClassKind() strategy.Kind {
 	})
 }
 
-func (r references) validateRegistration(ctx context.Context, registration, old *core.ControllerRegistration) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateRegistration(ctx context.Context, registration, old *core.ControllerRegistration) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		others, err := r.Stores.List(ctx, core.Resource("controllerregistrations"), "", "", freshness)
 		if err != nil {
 			return field.ErrorList{field.InternalError(field.NewPath("spec", "resources"), fmt.Errorf("listing controller registrations: %w", err))}
@@ -103,19 +109,19 @@ func (r references) validateRegistration(ctx context.Context, registration, old 
 		if registration.DeletionTimestamp != nil {
 			return errs
 		}
-		for i, ref := range deref(registration.Spec.Deployment).DeploymentRefs {
+		for i, ref := range ptr.Deref(registration.Spec.Deployment, core.ControllerRegistrationDeployment{}).DeploymentRefs {
 			if old != nil && namesDeployment(old, ref.Name) || ref.Name == "" {
 				continue
 			}
 			path := field.NewPath("spec", "deployment", "deploymentRefs").Index(i).Child("name")
-			errs = append(errs, r.exists(ctx, path, core.Resource("controllerdeployments"), "", ref.Name, freshness)...)
+			errs = append(errs, r.Exists(ctx, path, core.Resource("controllerdeployments"), "", ref.Name, freshness)...)
 		}
 		return errs
 	})
 }
 
 func namesDeployment(registration *core.ControllerRegistration, name string) bool {
-	for _, ref := range deref(registration.Spec.Deployment).DeploymentRefs {
+	for _, ref := range ptr.Deref(registration.Spec.Deployment, core.ControllerRegistrationDeployment{}).DeploymentRefs {
 		if ref.Name == name {
 			return true
 		}
@@ -125,18 +131,18 @@ func namesDeployment(registration *core.ControllerRegistration, name string) boo
 
 // validateInstallation looks for what a new installation names. Later it may be
 // gone first: then the installation is what is left to clean up.
-func (r references) validateInstallation(ctx context.Context, installation, old *core.ControllerInstallation) field.ErrorList {
-	return again(func(freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateInstallation(ctx context.Context, installation, old *core.ControllerInstallation) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
 		errs := extensions.ValidateInstallation(installation, old)
 		if old != nil {
 			return errs
 		}
 		path, spec := field.NewPath("spec"), installation.Spec
-		errs = append(errs, r.exists(ctx, path.Child("registrationRef", "name"), core.Resource("controllerregistrations"), "", spec.RegistrationRef.Name, freshness)...)
-		errs = append(errs, r.exists(ctx, path.Child("seedRef", "name"), core.Resource("seeds"), "", derefReference(spec.SeedRef).Name, freshness)...)
-		if shoot := derefReference(spec.ShootRef); shoot.Namespace != "" {
-			errs = append(errs, r.exists(ctx, path.Child("shootRef", "name"), core.Resource("shoots"), shoot.Namespace, shoot.Name, freshness)...)
+		errs = append(errs, r.Exists(ctx, path.Child("registrationRef", "name"), core.Resource("controllerregistrations"), "", spec.RegistrationRef.Name, freshness)...)
+		errs = append(errs, r.Exists(ctx, path.Child("seedRef", "name"), core.Resource("seeds"), "", ptr.Deref(spec.SeedRef, corev1.ObjectReference{}).Name, freshness)...)
+		if shoot := ptr.Deref(spec.ShootRef, corev1.ObjectReference{}); shoot.Namespace != "" {
+			errs = append(errs, r.Exists(ctx, path.Child("shootRef", "name"), core.Resource("shoots"), shoot.Namespace, shoot.Name, freshness)...)
 		}
-		return append(errs, r.exists(ctx, path.Child("deploymentRef", "name"), core.Resource("controllerdeployments"), "", derefReference(spec.DeploymentRef).Name, freshness)...)
+		return append(errs, r.Exists(ctx, path.Child("deploymentRef", "name"), core.Resource("controllerdeployments"), "", ptr.Deref(spec.DeploymentRef, corev1.ObjectReference{}).Name, freshness)...)
 	})
 }

@@ -21,6 +21,7 @@ import (
 
 	loamv1alpha1 "github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/garden/access/identity"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
 )
 
@@ -43,16 +44,21 @@ type Surroundings struct {
 	Issuer *identity.Issuer
 }
 
+// rules are those that look at other objects and at time.
+type rules struct {
+	lookup.Objects
+	clock clock.PassiveClock
+}
+
 // Groups returns every group, the most used first.
 func Groups(s Surroundings) []strategy.Group {
 	gardener := []string{"gardener"}
-	objects := references{s}
-	shoots := shootRules{objects, s.Clock}
+	r := rules{lookup.Objects{Stores: s.Stores, Kubernetes: s.Kubernetes, Authorizer: s.Authorizer}, s.Clock}
 	return []strategy.Group{
-		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(shoots, objects)},
-		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds(objects)},
-		{Name: operations.GroupName, Version: operationsv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: operationsKinds(objects)},
-		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds(objects)},
+		{Name: core.GroupName, Version: v1beta1.SchemeGroupVersion.Version, Categories: gardener, Kinds: coreKinds(r)},
+		{Name: seedmanagement.GroupName, Version: seedmanagementv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: seedManagementKinds(r)},
+		{Name: operations.GroupName, Version: operationsv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: operationsKinds(r)},
+		{Name: security.GroupName, Version: securityv1alpha1.SchemeGroupVersion.Version, Categories: gardener, Kinds: securityKinds(r, s.Issuer)},
 		{
 			Name: loamv1alpha1.GroupName, Version: loamv1alpha1.SchemeGroupVersion.Version, Categories: []string{"loam"},
 			WithoutProtobuf: true,

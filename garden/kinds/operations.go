@@ -1,111 +1,110 @@
 package kinds
 
 import (
-	"slices"
-	"strings"
+	"context"
+	"fmt"
 	"time"
 
-	"github.com/gardener/gardener/pkg/apis/core"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	"github.com/gardener/gardener/pkg/apis/operations"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/utils/ptr"
 
-	"github.com/loam-cloud/loam/garden/validation/shoots/operations"
+	"github.com/loam-cloud/loam/garden/kinds/internal/cells"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
+	"github.com/loam-cloud/loam/garden/strategy"
+	operationrules "github.com/loam-cloud/loam/garden/validation/operations"
 )
 
-// takeOperations removes from a Shoot's annotation the operations that ask for
-// a reconciliation, and tells whether there were any. A rotation is written into
-// the status before its request goes, so that it is not forgotten. Other
-// operations stay for whoever acts on them, and those that are not in order stay
-// for validation to refuse.
-func takeOperations(shoot *core.Shoot, now time.Time) bool {
-	annotation, found := shoot.Annotations[v1beta1constants.GardenerOperation]
-	if !found {
-		return false
+// bastionLifetime is how long a bastion lives after its last heartbeat.
+const bastionLifetime = time.Hour
+
+func operationsKinds(r rules) []strategy.Kind {
+	return []strategy.Kind{
+		strategy.Define[operations.Bastion, operations.BastionList](strategy.Definition[operations.Bastion]{
+			Resource: "bastions", Singular: "bastion",
+			Columns: []strategy.Column[operations.Bastion]{
+				{Name: "Shoot", Description: "Cluster that it leads to.", Cell: func(b *operations.Bastion) any { return b.Spec.ShootRef.Name }},
+				{Name: "Seed", Description: "Seed of the cluster.", Cell: func(b *operations.Bastion) any { return ptr.Deref(b.Spec.SeedName, "") }},
+				{Name: "Address", Description: "Where it listens.", Cell: func(b *operations.Bastion) any {
+					ingress := ptr.Deref(b.Status.Ingress, corev1.LoadBalancerIngress{})
+					if ingress.IP != "" {
+						return ingress.IP
+					}
+					return ingress.Hostname
+				}},
+				{Name: "Status", Description: "Whether it is ready.", Cell: func(b *operations.Bastion) any { return cells.Readiness(b.Status.Conditions) }},
+			},
+			Fields: func(b *operations.Bastion) fields.Set {
+				return fields.Set{operations.BastionSeedName: ptr.Deref(b.Spec.SeedName, ""), operations.BastionShootName: b.Spec.ShootRef.Name}
+			},
+			PrepareForCreate: r.prepareBastionForCreate,
+			PrepareForUpdate: func(_ context.Context, b, old *operations.Bastion) { prepareBastionForUpdate(b, old, r.clock.Now()) },
+			Validate:         whenChanged(func(b *operations.Bastion) any { return b.Spec }, r.validateBastion),
+		}),
 	}
-	all := strings.Split(annotation, v1beta1constants.GardenerOperationsSeparator)
-	left := slices.DeleteFunc(slices.Clone(all), func(operation string) bool {
-		operation = strings.TrimSpace(operation)
-		if operations.Problem(shoot, operation) != "" {
-			return false
+}
+
+// bastionOperation is the annotation by which a client keeps its bastion.
+const bastionOperation = "operations.gardener.cloud/operation"
+
+// keepAlive records a heartbeat and consumes what asked for it.
+func keepAlive(bastion *operations.Bastion, now time.Time) {
+	heartbeat, expiration := metav1.NewTime(now), metav1.NewTime(now.Add(bastionLifetime))
+	bastion.Status.LastHeartbeatTimestamp, bastion.Status.ExpirationTimestamp = &heartbeat, &expiration
+	delete(bastion.Annotations, bastionOperation)
+}
+
+// prepareBastionForCreate fills in what the cluster behind a bastion knows and
+// starts its life.
+func (r rules) prepareBastionForCreate(ctx context.Context, bastion *operations.Bastion) {
+	if user, ok := genericapirequest.UserFrom(ctx); ok {
+		metav1.SetMetaDataAnnotation(&bastion.ObjectMeta, v1beta1constants.GardenCreatedBy, user.GetName())
+	}
+	// Without a cluster there is nothing to fill in, and validation says so.
+	if shoot, err := r.Shoot(ctx, bastion.Namespace, bastion.Spec.ShootRef.Name, strategy.Current); err == nil && shoot != nil {
+		provider := shoot.Spec.Provider.Type
+		bastion.Spec.ProviderType = &provider
+		if seed := shoot.Spec.SeedName; seed != nil {
+			name := *seed
+			bastion.Spec.SeedName = &name
 		}
-		switch operation {
-		case v1beta1constants.GardenerOperationReconcile, v1beta1constants.ShootOperationRetry:
-			return true
+	}
+	keepAlive(bastion, r.clock.Now())
+}
+
+// prepareBastionForUpdate keeps what was filled in when a manifest without it is
+// written again, and takes a heartbeat.
+func prepareBastionForUpdate(bastion, old *operations.Bastion, now time.Time) {
+	if creator, known := old.Annotations[v1beta1constants.GardenCreatedBy]; known {
+		metav1.SetMetaDataAnnotation(&bastion.ObjectMeta, v1beta1constants.GardenCreatedBy, creator)
+	}
+	if bastion.Spec.ProviderType == nil {
+		bastion.Spec.ProviderType = old.Spec.ProviderType
+	}
+	if bastion.Spec.SeedName == nil {
+		bastion.Spec.SeedName = old.Spec.SeedName
+	}
+	if bastion.Annotations[bastionOperation] == v1beta1constants.GardenerOperationKeepalive {
+		keepAlive(bastion, now)
+	}
+}
+
+func (r rules) validateBastion(ctx context.Context, bastion, old *operations.Bastion) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList {
+		errs := operationrules.ValidateBastion(bastion, old)
+		if old != nil {
+			return errs
 		}
-		return recordRotation(shoot, operation, metav1.NewTime(now))
+		path, name := field.NewPath("spec", "shootRef", "name"), bastion.Spec.ShootRef.Name
+		shoot, err := r.Shoot(ctx, bastion.Namespace, name, freshness)
+		if err != nil {
+			return append(errs, field.InternalError(path, fmt.Errorf("reading shoot %q: %w", name, err)))
+		}
+		return append(errs, operationrules.ValidateBastionShoot(bastion, shoot)...)
 	})
-	switch {
-	case len(left) == len(all):
-		return false
-	case len(left) == 0:
-		delete(shoot.Annotations, v1beta1constants.GardenerOperation)
-	default:
-		shoot.Annotations[v1beta1constants.GardenerOperation] = strings.Join(left, v1beta1constants.GardenerOperationsSeparator)
-	}
-	return true
-}
-
-// recordRotation starts or completes a rotation in the Shoot's status. It tells
-// whether operation is a rotation.
-func recordRotation(shoot *core.Shoot, operation string, now metav1.Time) bool {
-	const withoutRollout = core.RotationPreparingWithoutWorkersRollout
-	is := func(operations ...string) bool { return slices.Contains(operations, operation) }
-	all := is(v1beta1constants.OperationRotateCredentialsStart, v1beta1constants.OperationRotateCredentialsStartWithoutWorkersRollout)
-	complete := is(v1beta1constants.OperationRotateCredentialsComplete)
-	phase := core.RotationPreparing
-	if is(v1beta1constants.OperationRotateCredentialsStartWithoutWorkersRollout,
-		v1beta1constants.OperationRotateCAStartWithoutWorkersRollout,
-		v1beta1constants.OperationRotateServiceAccountKeyStartWithoutWorkersRollout) {
-		phase = withoutRollout
-	}
-
-	recorded := false
-	rotation := func() *core.ShootCredentialsRotation {
-		recorded = true
-		if shoot.Status.Credentials == nil {
-			shoot.Status.Credentials = &core.ShootCredentials{}
-		}
-		return ensure(&shoot.Status.Credentials.Rotation)
-	}
-	if all || is(v1beta1constants.OperationRotateCAStart, v1beta1constants.OperationRotateCAStartWithoutWorkersRollout) {
-		ca := ensure(&rotation().CertificateAuthorities)
-		*ca = core.CARotation{Phase: phase, LastInitiationTime: &now, LastCompletionTime: ca.LastCompletionTime}
-	}
-	if complete || is(v1beta1constants.OperationRotateCAComplete) {
-		ca := ensure(&rotation().CertificateAuthorities)
-		ca.Phase, ca.LastCompletionTriggeredTime = core.RotationCompleting, &now
-	}
-	if all || is(v1beta1constants.OperationRotateServiceAccountKeyStart, v1beta1constants.OperationRotateServiceAccountKeyStartWithoutWorkersRollout) {
-		key := ensure(&rotation().ServiceAccountKey)
-		*key = core.ServiceAccountKeyRotation{Phase: phase, LastInitiationTime: &now, LastCompletionTime: key.LastCompletionTime}
-	}
-	if complete || is(v1beta1constants.OperationRotateServiceAccountKeyComplete) {
-		key := ensure(&rotation().ServiceAccountKey)
-		key.Phase, key.LastCompletionTriggeredTime = core.RotationCompleting, &now
-	}
-	if all || is(v1beta1constants.OperationRotateETCDEncryptionKey, v1beta1constants.OperationRotateETCDEncryptionKeyStart) {
-		key := ensure(&rotation().ETCDEncryptionKey)
-		// Only the operation with "start" in its name waits to be completed.
-		auto := !is(v1beta1constants.OperationRotateETCDEncryptionKeyStart)
-		*key = core.ETCDEncryptionKeyRotation{Phase: core.RotationPreparing, LastInitiationTime: &now, LastCompletionTime: key.LastCompletionTime, AutoCompleteAfterPrepared: &auto}
-	}
-	if is(v1beta1constants.OperationRotateETCDEncryptionKeyComplete) {
-		key := ensure(&rotation().ETCDEncryptionKey)
-		key.Phase, key.LastCompletionTriggeredTime = core.RotationCompleting, &now
-	}
-	if all || is(v1beta1constants.OperationRotateObservabilityCredentials) {
-		ensure(&rotation().Observability).LastInitiationTime = &now
-	}
-	if all || is(v1beta1constants.ShootOperationRotateSSHKeypair) {
-		ensure(&rotation().SSHKeypair).LastInitiationTime = &now
-	}
-	return recorded
-}
-
-// ensure returns what pointer points to, made first when there is nothing.
-func ensure[T any](pointer **T) *T {
-	if *pointer == nil {
-		*pointer = new(T)
-	}
-	return *pointer
 }

@@ -1,4 +1,4 @@
-package kinds
+package shoots
 
 import (
 	"context"
@@ -10,12 +10,14 @@ import (
 	"github.com/gardener/gardener/pkg/apis/security"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
-	"github.com/loam-cloud/loam/garden/validation/shoots"
+	shootrules "github.com/loam-cloud/loam/garden/validation/shoots"
 	"github.com/loam-cloud/loam/garden/validation/shoots/quotas"
 	shootreferences "github.com/loam-cloud/loam/garden/validation/shoots/references"
 )
@@ -23,7 +25,7 @@ import (
 // validateReferences wants what a Shoot names to be there and its user to be
 // allowed to read it, or else a Shoot could be used to read what others own.
 // What the Shoot named before is taken as allowed.
-func (r shootRules) validateReferences(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateReferences(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) field.ErrorList {
 	var known map[shootreferences.Reference]*field.Path
 	if old != nil {
 		known = shootreferences.Of(old)
@@ -37,35 +39,27 @@ func (r shootRules) validateReferences(ctx context.Context, shoot, old *core.Sho
 		switch {
 		case strings.HasSuffix(ref.Resource, "bindings"):
 			// That a binding is not there is told by the rules that need it.
-			errs = append(errs, r.references.readable(ctx, path, resource, shoot.Namespace, ref.Name)...)
+			errs = append(errs, r.objects.Readable(ctx, path, resource, shoot.Namespace, ref.Name)...)
 		case ref.Group != "":
-			errs = append(errs, r.references.usable(ctx, path, resource, shoot.Namespace, ref.Name, freshness)...)
+			errs = append(errs, r.objects.Usable(ctx, path, resource, shoot.Namespace, ref.Name, freshness)...)
 		case ref.Resource == "secrets":
-			errs = append(errs, r.references.usableSecret(ctx, path, shoot.Namespace, ref.Name)...)
+			errs = append(errs, r.objects.UsableSecret(ctx, path, shoot.Namespace, ref.Name)...)
 		default:
-			errs = append(errs, r.usableConfigMap(ctx, path, shoot.Namespace, ref.Name)...)
+			errs = append(errs, r.objects.UsableConfigMap(ctx, path, shoot.Namespace, ref.Name)...)
 		}
 	}
 	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
 	return errs
 }
 
-func (r shootRules) usableConfigMap(ctx context.Context, path *field.Path, namespace, name string) field.ErrorList {
-	if errs := r.references.readable(ctx, path, corev1.Resource("configmaps"), namespace, name); len(errs) > 0 {
-		return errs
-	}
-	_, err := r.references.Kubernetes.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
-	return missing(path, namespacedName(namespace, name), err)
-}
-
 // binding is a credentials or secret binding.
 type binding struct {
-	facts  shoots.Binding
+	facts  shootrules.Binding
 	quotas []corev1.ObjectReference
 }
 
 // bindingFacts reads a Shoot's binding, and what its quotas count.
-func (r shootRules) bindingFacts(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness, facts *shoots.Facts) error {
+func (r rules) bindingFacts(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness, facts *shootrules.Facts) error {
 	found, err := r.bindingOf(ctx, shoot, freshness)
 	if err != nil {
 		return err
@@ -82,7 +76,7 @@ func (r shootRules) bindingFacts(ctx context.Context, shoot, old *core.Shoot, fr
 			}
 		}
 	}
-	if old == nil || deref(old.Spec.SecretBindingName) == deref(shoot.Spec.SecretBindingName) {
+	if old == nil || ptr.Deref(old.Spec.SecretBindingName, "") == ptr.Deref(shoot.Spec.SecretBindingName, "") {
 		return nil
 	}
 	former, err := r.bindingOf(ctx, old, freshness)
@@ -92,16 +86,16 @@ func (r shootRules) bindingFacts(ctx context.Context, shoot, old *core.Shoot, fr
 	return err
 }
 
-func (r shootRules) bindingOf(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (*binding, error) {
-	if name := deref(shoot.Spec.CredentialsBindingName); name != "" {
-		found, err := find[*security.CredentialsBinding](r.references.Stores.Get(ctx, security.Resource("credentialsbindings"), shoot.Namespace, name, freshness))
+func (r rules) bindingOf(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (*binding, error) {
+	if name := ptr.Deref(shoot.Spec.CredentialsBindingName, ""); name != "" {
+		found, err := lookup.Find[*security.CredentialsBinding](r.objects.Stores.Get(ctx, security.Resource("credentialsbindings"), shoot.Namespace, name, freshness))
 		if err != nil || found == nil {
 			return nil, err
 		}
 		return ofCredentials(found), nil
 	}
-	if name := deref(shoot.Spec.SecretBindingName); name != "" {
-		found, err := find[*core.SecretBinding](r.references.Stores.Get(ctx, core.Resource("secretbindings"), shoot.Namespace, name, freshness))
+	if name := ptr.Deref(shoot.Spec.SecretBindingName, ""); name != "" {
+		found, err := lookup.Find[*core.SecretBinding](r.objects.Stores.Get(ctx, core.Resource("secretbindings"), shoot.Namespace, name, freshness))
 		if err != nil || found == nil {
 			return nil, err
 		}
@@ -113,7 +107,7 @@ func (r shootRules) bindingOf(ctx context.Context, shoot *core.Shoot, freshness 
 func ofCredentials(b *security.CredentialsBinding) *binding {
 	ref := b.CredentialsRef
 	result := &binding{quotas: b.Quotas}
-	result.facts.Credentials = ref.Kind + " " + namespacedName(ref.Namespace, ref.Name)
+	result.facts.Credentials = ref.Kind + " " + cache.NewObjectName(ref.Namespace, ref.Name).String()
 	if b.Provider.Type != "" {
 		result.facts.ProviderTypes = []string{b.Provider.Type}
 	}
@@ -122,7 +116,7 @@ func ofCredentials(b *security.CredentialsBinding) *binding {
 
 func ofSecret(b *core.SecretBinding) *binding {
 	result := &binding{quotas: b.Quotas}
-	result.facts.Credentials = "Secret " + namespacedName(b.SecretRef.Namespace, b.SecretRef.Name)
+	result.facts.Credentials = "Secret " + cache.NewObjectName(b.SecretRef.Namespace, b.SecretRef.Name).String()
 	if b.Provider != nil && b.Provider.Type != "" {
 		// Secret bindings may be for several providers, joined by commas.
 		for kind := range strings.SplitSeq(b.Provider.Type, ",") {
@@ -135,8 +129,8 @@ func ofSecret(b *core.SecretBinding) *binding {
 // quota reads a quota and the other Shoots that it counts; nil if it is gone. A
 // quota of scope Project counts the Shoots of the namespace whose binding names
 // it; one of credentials those of all namespaces.
-func (r shootRules) quota(ctx context.Context, ref corev1.ObjectReference, shoot *core.Shoot, freshness strategy.Freshness) (*quotas.Quota, error) {
-	found, err := find[*core.Quota](r.references.Stores.Get(ctx, core.Resource("quotas"), ref.Namespace, ref.Name, freshness))
+func (r rules) quota(ctx context.Context, ref corev1.ObjectReference, shoot *core.Shoot, freshness strategy.Freshness) (*quotas.Quota, error) {
+	found, err := lookup.Find[*core.Quota](r.objects.Stores.Get(ctx, core.Resource("quotas"), ref.Namespace, ref.Name, freshness))
 	if err != nil || found == nil {
 		return nil, err
 	}
@@ -145,7 +139,7 @@ func (r shootRules) quota(ctx context.Context, ref corev1.ObjectReference, shoot
 		return quota, nil
 	}
 	wholeGarden := found.Spec.Scope.Kind != "Project"
-	shoots, err := r.references.Stores.List(ctx, core.Resource("shoots"), "", "", freshness)
+	shoots, err := r.objects.Stores.List(ctx, core.Resource("shoots"), "", "", freshness)
 	if err != nil {
 		return nil, fmt.Errorf("listing clusters that share quota %q: %w", found.Name, err)
 	}
@@ -161,7 +155,7 @@ func (r shootRules) quota(ctx context.Context, ref corev1.ObjectReference, shoot
 		if theirs == nil || !slices.ContainsFunc(theirs.quotas, func(q corev1.ObjectReference) bool { return q.Namespace == ref.Namespace && q.Name == ref.Name }) {
 			continue
 		}
-		profile, err := r.references.profile(ctx, other.Namespace, profileReference(other), strategy.Cached)
+		profile, err := r.objects.Profile(ctx, other.Namespace, profileReference(other), strategy.Cached)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package kinds
+package shoots
 
 import (
 	"context"
@@ -11,45 +11,45 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// shootBinding serves the subresource binding: a Shoot is read and written
-// there, and of what is written only spec.seedName counts. So a scheduler needs
-// no right to change Shoots, and owners of Shoots none to choose where they go.
-type shootBinding struct{ store registry.Store }
+// bindingStorage serves the subresource binding: a Shoot is read and written
+// there, and of what is written only spec.seedName counts. So a scheduler needs no
+// right to change Shoots, and owners of Shoots none to choose where they go.
+type bindingStorage struct{ store registry.Store }
 
 var (
-	_ rest.Patcher             = (*shootBinding)(nil)
-	_ rest.ResetFieldsStrategy = (*shootBinding)(nil)
+	_ rest.Patcher             = (*bindingStorage)(nil)
+	_ rest.ResetFieldsStrategy = (*bindingStorage)(nil)
 )
 
-func newShootBinding(store *registry.Store) rest.Storage {
-	binding := &shootBinding{*store}
+func newBinding(store *registry.Store) rest.Storage {
+	binding := &bindingStorage{*store}
 	binding.store.UpdateStrategy = bindingStrategy{store.UpdateStrategy}
 	return binding
 }
 
 // New implements rest.Storage.
-func (s *shootBinding) New() runtime.Object { return s.store.New() }
+func (s *bindingStorage) New() runtime.Object { return s.store.New() }
 
 // Destroy does nothing: the storage of Shoots owns what both use.
-func (s *shootBinding) Destroy() {}
+func (s *bindingStorage) Destroy() {}
 
 // Get implements rest.Getter; a patch begins with it.
-func (s *shootBinding) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+func (s *bindingStorage) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
 	return s.store.Get(ctx, name, options)
 }
 
 // Update implements rest.Updater; it never creates.
-func (s *shootBinding) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc, updateValidation rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+func (s *bindingStorage) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc, updateValidation rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	return s.store.Update(context.WithValue(ctx, bindingKey{}, true), name, info, createValidation, updateValidation, false, options)
 }
 
 // GetResetFields implements rest.ResetFieldsStrategy.
-func (s *shootBinding) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+func (s *bindingStorage) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 	return s.store.GetResetFields()
 }
 
 // ConvertToTable implements rest.TableConvertor.
-func (s *shootBinding) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
+func (s *bindingStorage) ConvertToTable(ctx context.Context, obj, options runtime.Object) (*metav1.Table, error) {
 	return s.store.ConvertToTable(ctx, obj, options)
 }
 

@@ -1,4 +1,4 @@
-package kinds
+package shoots
 
 import (
 	"context"
@@ -16,12 +16,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/garden/kinds/internal/confirmation"
+	"github.com/loam-cloud/loam/garden/kinds/internal/lookup"
 	"github.com/loam-cloud/loam/garden/strategy"
-	"github.com/loam-cloud/loam/garden/validation/shoots"
+	shootrules "github.com/loam-cloud/loam/garden/validation/shoots"
 )
 
-func shootName(name string, prefix bool) []string {
+func validName(name string, prefix bool) []string {
 	errs := apivalidation.NameIsDNSLabel(name, prefix)
 	if strings.Contains(name, "--") {
 		errs = append(errs, `must not contain "--", which separates the parts of names derived from it`)
@@ -29,23 +32,17 @@ func shootName(name string, prefix bool) []string {
 	return errs
 }
 
-// validate reads what the rules of Shoots look at, and applies them. From memory
-// first, because nearly every write is right; only what is found wrong is looked
-// at again in the store, as it may have been made just now.
-func (r shootRules) validate(ctx context.Context, shoot, old *core.Shoot) field.ErrorList {
-	errs := r.validateWith(ctx, shoot, old, strategy.Cached)
-	if len(errs) > 0 {
-		errs = r.validateWith(ctx, shoot, old, strategy.Current)
-	}
-	return errs
+// validate reads what the rules of Shoots look at, and applies them.
+func (r rules) validate(ctx context.Context, shoot, old *core.Shoot) field.ErrorList {
+	return lookup.Again(func(freshness strategy.Freshness) field.ErrorList { return r.validateWith(ctx, shoot, old, freshness) })
 }
 
-func (r shootRules) validateWith(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) field.ErrorList {
+func (r rules) validateWith(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) field.ErrorList {
 	facts, errs := r.facts(ctx, shoot, old, freshness)
 	if len(errs) > 0 {
 		return errs
 	}
-	errs = shoots.Validate(shoot, old, facts)
+	errs = shootrules.Validate(shoot, old, facts)
 	if shoot.DeletionTimestamp != nil || facts.Binds {
 		return errs
 	}
@@ -54,8 +51,8 @@ func (r shootRules) validateWith(ctx context.Context, shoot, old *core.Shoot, fr
 
 // facts reads what the rules look at. Its problems are that something could not
 // be read; that something is not there is a fact.
-func (r shootRules) facts(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) (shoots.Facts, field.ErrorList) {
-	facts := shoots.Facts{Now: r.clock.Now(), Binds: bindsSeed(ctx)}
+func (r rules) facts(ctx context.Context, shoot, old *core.Shoot, freshness strategy.Freshness) (shootrules.Facts, field.ErrorList) {
+	facts := shootrules.Facts{Now: r.clock.Now(), Binds: bindsSeed(ctx)}
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
 	failed := func(path *field.Path, what string, err error) {
@@ -64,10 +61,10 @@ func (r shootRules) facts(ctx context.Context, shoot, old *core.Shoot, freshness
 		}
 	}
 	var err error
-	facts.Project, err = r.references.projectOf(ctx, shoot.Namespace, freshness)
+	facts.Project, err = r.objects.ProjectOf(ctx, shoot.Namespace, freshness)
 	failed(field.NewPath("metadata", "namespace"), "the project of the namespace", err)
 	if ref := profileReference(shoot); ref.Name != "" {
-		facts.Profile, err = r.references.profile(ctx, shoot.Namespace, ref, freshness)
+		facts.Profile, err = r.objects.Profile(ctx, shoot.Namespace, ref, freshness)
 		failed(spec.Child("cloudProfile", "name"), "the cloud profile", err)
 	}
 	facts.Seed, err = r.seedOf(ctx, shoot, freshness)
@@ -77,7 +74,7 @@ func (r shootRules) facts(ctx context.Context, shoot, old *core.Shoot, freshness
 		failed(spec.Child("seedName"), "the former seed", err)
 	}
 	if name := shoot.Spec.ExposureClassName; name != nil && *name != "" {
-		class, err := find[*core.ExposureClass](r.references.Stores.Get(ctx, core.Resource("exposureclasses"), "", *name, freshness))
+		class, err := lookup.Find[*core.ExposureClass](r.objects.Stores.Get(ctx, core.Resource("exposureclasses"), "", *name, freshness))
 		failed(spec.Child("exposureClassName"), "the exposure class", err)
 		facts.ExposureClass = class != nil
 	}
@@ -87,20 +84,20 @@ func (r shootRules) facts(ctx context.Context, shoot, old *core.Shoot, freshness
 	return facts, errs
 }
 
-func (r shootRules) seedOf(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (*core.Seed, error) {
-	if name := deref(shoot.Spec.SeedName); name != "" {
-		return r.references.seed(ctx, name, freshness)
+func (r rules) seedOf(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (*core.Seed, error) {
+	if name := ptr.Deref(shoot.Spec.SeedName, ""); name != "" {
+		return r.objects.Seed(ctx, name, freshness)
 	}
 	return nil, nil
 }
 
 // managedSeed is the name of the seed that a Shoot became. Only clusters in the
 // namespace garden do.
-func (r shootRules) managedSeed(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (string, error) {
+func (r rules) managedSeed(ctx context.Context, shoot *core.Shoot, freshness strategy.Freshness) (string, error) {
 	if shoot.Namespace != v1beta1constants.GardenNamespace {
 		return "", nil
 	}
-	seeds, err := r.references.Stores.List(ctx, seedmanagement.Resource("managedseeds"), seedmanagement.ManagedSeedShootName, shoot.Name, freshness)
+	seeds, err := r.objects.Stores.List(ctx, seedmanagement.Resource("managedseeds"), seedmanagement.ManagedSeedShootName, shoot.Name, freshness)
 	if err != nil || len(seeds) == 0 {
 		return "", err
 	}
@@ -108,23 +105,23 @@ func (r shootRules) managedSeed(ctx context.Context, shoot *core.Shoot, freshnes
 }
 
 // warnings leaves out what cannot be read: it is advice.
-func (r shootRules) warnings(ctx context.Context, shoot, _ *core.Shoot) []string {
+func (r rules) warnings(ctx context.Context, shoot, _ *core.Shoot) []string {
 	if shoot.DeletionTimestamp != nil {
 		return nil
 	}
-	facts := shoots.Facts{Now: r.clock.Now()}
-	facts.Profile, _ = r.references.profile(ctx, shoot.Namespace, profileReference(shoot), strategy.Cached)
-	return shoots.Warnings(shoot, facts)
+	facts := shootrules.Facts{Now: r.clock.Now()}
+	facts.Profile, _ = r.objects.Profile(ctx, shoot.Namespace, profileReference(shoot), strategy.Cached)
+	return shootrules.Warnings(shoot, facts)
 }
 
 // validateDelete wants a deletion to be confirmed first, by someone else where
 // the project says so, and keeps clusters that others depend on.
-func (r shootRules) validateDelete(ctx context.Context, shoot *core.Shoot) error {
+func (r rules) validateDelete(ctx context.Context, shoot *core.Shoot) error {
+	if err := confirmation.Required(core.Resource("shoots"), shoot); err != nil {
+		return err
+	}
 	refuse := func(format string, args ...any) error {
 		return apierrors.NewForbidden(core.Resource("shoots"), shoot.Name, fmt.Errorf(format, args...))
-	}
-	if !deletionConfirmed(shoot) {
-		return refuse("the deletion has to be confirmed first: kubectl -n %s annotate shoot %s %s=true", shoot.Namespace, shoot.Name, v1beta1constants.ConfirmationDeletion)
 	}
 	seed, err := r.managedSeed(ctx, shoot, strategy.Current)
 	if err != nil {
@@ -133,7 +130,7 @@ func (r shootRules) validateDelete(ctx context.Context, shoot *core.Shoot) error
 	if seed != "" {
 		return refuse("the cluster is seed %q: delete that ManagedSeed first", seed)
 	}
-	project, err := r.references.projectOf(ctx, shoot.Namespace, strategy.Cached)
+	project, err := r.objects.ProjectOf(ctx, shoot.Namespace, strategy.Cached)
 	if err != nil {
 		return apierrors.NewInternalError(fmt.Errorf("reading the project of the namespace: %w", err))
 	}

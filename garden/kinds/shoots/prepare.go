@@ -1,4 +1,4 @@
-package kinds
+package shoots
 
 import (
 	"context"
@@ -10,14 +10,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/warning"
+	"k8s.io/utils/ptr"
 
 	"github.com/loam-cloud/loam/garden/defaulting"
+	"github.com/loam-cloud/loam/garden/kinds/internal/confirmation"
 	"github.com/loam-cloud/loam/garden/strategy"
 	"github.com/loam-cloud/loam/garden/validation/shoots/operations"
 	"github.com/loam-cloud/loam/garden/validation/shoots/schedules"
 )
 
-func (r shootRules) prepareForCreate(ctx context.Context, shoot *core.Shoot) {
+func (r rules) prepareForCreate(ctx context.Context, shoot *core.Shoot) {
 	delete(shoot.Annotations, v1beta1constants.GardenCreatedBy)
 	if user, ok := genericapirequest.UserFrom(ctx); ok {
 		metav1.SetMetaDataAnnotation(&shoot.ObjectMeta, v1beta1constants.GardenCreatedBy, user.GetName())
@@ -35,7 +37,7 @@ func (r shootRules) prepareForCreate(ctx context.Context, shoot *core.Shoot) {
 	takeOperations(shoot, r.clock.Now())
 }
 
-func (r shootRules) prepareForUpdate(ctx context.Context, shoot, old *core.Shoot) {
+func (r rules) prepareForUpdate(ctx context.Context, shoot, old *core.Shoot) {
 	keepAnnotation(shoot, old, v1beta1constants.GardenCreatedBy)
 	recordConfirmation(ctx, shoot, old)
 	canonicalize(ctx, shoot)
@@ -72,42 +74,38 @@ func keepAnnotation(shoot, old *core.Shoot, key string) {
 // another has to carry it out.
 func recordConfirmation(ctx context.Context, shoot, old *core.Shoot) {
 	const key = v1beta1constants.DeletionConfirmedBy
-	before := old != nil && deletionConfirmed(old)
+	before := old != nil && confirmation.Given(old)
 	switch user, known := genericapirequest.UserFrom(ctx); {
-	case deletionConfirmed(shoot) && before:
+	case confirmation.Given(shoot) && before:
 		keepAnnotation(shoot, old, key)
-	case deletionConfirmed(shoot) && known:
+	case confirmation.Given(shoot) && known:
 		metav1.SetMetaDataAnnotation(&shoot.ObjectMeta, key, user.GetName())
 	default:
 		delete(shoot.Annotations, key)
 	}
 }
 
-func deletionConfirmed(shoot *core.Shoot) bool {
-	return shoot.Annotations[v1beta1constants.ConfirmationDeletion] == "true"
-}
-
 // defaults reads what a Shoot's defaults come from. From memory first; what is
 // not there may have been made just now. What cannot be read is left to
 // validation, which reads it too and can say so.
-func (r shootRules) defaults(ctx context.Context, shoot *core.Shoot) defaulting.Facts {
+func (r rules) defaults(ctx context.Context, shoot *core.Shoot) defaulting.Facts {
 	facts := defaulting.Facts{Now: r.clock.Now()}
 	for _, freshness := range []strategy.Freshness{strategy.Cached, strategy.Current} {
 		if ref := profileReference(shoot); facts.Profile == nil && ref.Name != "" {
-			facts.Profile, _ = r.references.profile(ctx, shoot.Namespace, ref, freshness)
+			facts.Profile, _ = r.objects.Profile(ctx, shoot.Namespace, ref, freshness)
 		}
 		if name := shoot.Spec.SeedName; facts.Seed == nil && name != nil && *name != "" {
-			facts.Seed, _ = r.references.seed(ctx, *name, freshness)
+			facts.Seed, _ = r.objects.Seed(ctx, *name, freshness)
 		}
 		if facts.Project == nil {
-			facts.Project, _ = r.references.projectOf(ctx, shoot.Namespace, freshness)
+			facts.Project, _ = r.objects.ProjectOf(ctx, shoot.Namespace, freshness)
 		}
 	}
 	return facts
 }
 
 // newGeneration decides whether a change of a Shoot is to be acted on now.
-func (r shootRules) newGeneration(shoot, old *core.Shoot, changed bool) bool {
+func (r rules) newGeneration(shoot, old *core.Shoot, changed bool) bool {
 	asked := takeOperations(shoot, r.clock.Now())
 	if asked || !changed {
 		return asked
@@ -123,5 +121,5 @@ func (r shootRules) newGeneration(shoot, old *core.Shoot, changed bool) bool {
 }
 
 func confinesRollout(shoot *core.Shoot) bool {
-	return shoot.Spec.Maintenance != nil && deref(shoot.Spec.Maintenance.ConfineSpecUpdateRollout)
+	return shoot.Spec.Maintenance != nil && ptr.Deref(shoot.Spec.Maintenance.ConfineSpecUpdateRollout, false)
 }
