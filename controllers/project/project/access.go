@@ -9,8 +9,6 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -101,16 +99,14 @@ func (r *Reconciler) ensureAccess(ctx context.Context, project *gardencorev1beta
 		if err := r.ensureClusterRole(ctx, project, name, nil, func(role *rbacv1.ClusterRole) { role.Rules, role.AggregationRule = rules, nil }); err != nil {
 			return err
 		}
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := r.ensureBinding(ctx, project, binding, &binding.RoleRef, &binding.Subjects, name, role.subjects, nil); err != nil {
+		if err := r.ensureBinding(ctx, project, clusterGrant(name), role.subjects, nil); err != nil {
 			return err
 		}
 	}
 	for name, subjects := range map[string][]rbacv1.Subject{
 		roles.ProjectMember: a.admins, roles.ProjectViewer: a.viewers, roles.ProjectServiceAccountManager: a.accountManagers,
 	} {
-		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		if err := r.ensureBinding(ctx, project, binding, &binding.RoleRef, &binding.Subjects, name, subjects, nil); err != nil {
+		if err := r.ensureBinding(ctx, project, namespaceGrant(namespace, name), subjects, nil); err != nil {
 			return err
 		}
 	}
@@ -129,8 +125,7 @@ func (r *Reconciler) ensureExtensions(ctx context.Context, project *gardencorev1
 		}); err != nil {
 			return err
 		}
-		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		if err := r.ensureBinding(ctx, project, binding, &binding.RoleRef, &binding.Subjects, name, subjects, mine); err != nil {
+		if err := r.ensureBinding(ctx, project, namespaceGrant(namespace, name), subjects, mine); err != nil {
 			return err
 		}
 	}
@@ -172,46 +167,48 @@ func (r *Reconciler) ensureClusterRole(ctx context.Context, project *gardencorev
 	return nil
 }
 
-// ensureBinding keeps a binding of either kind, whose reference and subjects are
-// given. One that leads to another role is made anew: Kubernetes does not let it
-// be changed.
-func (r *Reconciler) ensureBinding(ctx context.Context, project *gardencorev1beta1.Project, binding client.Object, ref *rbacv1.RoleRef, have *[]rbacv1.Subject, role string, subjects []rbacv1.Subject, labels map[string]string) error {
-	name, namespace := binding.GetName(), binding.GetNamespace()
-	wanted := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}
-	err := r.Client.Get(ctx, client.ObjectKeyFromObject(binding), binding)
-	if err == nil && *ref != wanted {
-		if err := client.IgnoreNotFound(r.Client.Delete(ctx, binding)); err != nil {
-			return fmt.Errorf("removing %T %q: %w", binding, name, err)
+// grant is a binding of either kind that is wanted: to the ClusterRole of its own
+// name.
+type grant struct {
+	binding  client.Object
+	ref      *rbacv1.RoleRef
+	subjects *[]rbacv1.Subject
+}
+
+func clusterGrant(name string) grant {
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	return grant{binding, &binding.RoleRef, &binding.Subjects}
+}
+
+func namespaceGrant(namespace, name string) grant {
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	return grant{binding, &binding.RoleRef, &binding.Subjects}
+}
+
+// ensureBinding keeps a binding with the given subjects. One that leads to another
+// role is removed first: Kubernetes does not let that be changed.
+func (r *Reconciler) ensureBinding(ctx context.Context, project *gardencorev1beta1.Project, g grant, subjects []rbacv1.Subject, labels map[string]string) error {
+	name, namespace := g.binding.GetName(), g.binding.GetNamespace()
+	wanted := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
+	err := r.Client.Get(ctx, client.ObjectKeyFromObject(g.binding), g.binding)
+	if err == nil && *g.ref != wanted {
+		if err = client.IgnoreNotFound(r.Client.Delete(ctx, g.binding)); err == nil {
+			if namespace == "" {
+				g = clusterGrant(name)
+			} else {
+				g = namespaceGrant(namespace, name)
+			}
 		}
-		err = apierrors.NewNotFound(rbacv1.Resource("rolebindings"), name)
 	}
-	missing := apierrors.IsNotFound(err)
-	if err != nil && !missing {
-		return fmt.Errorf("reading %T %q: %w", binding, name, err)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading %T %q: %w", g.binding, name, err)
 	}
-	if missing {
-		binding.SetResourceVersion("")
-		binding.SetUID("")
-		binding.SetName(name)
-		binding.SetNamespace(namespace)
-	}
-	base, ok := binding.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("a %T is no object", binding)
-	}
-	*ref, *have = wanted, subjects
-	binding.SetLabels(merged(binding.GetLabels(), labels))
-	if err := r.own(project, binding); err != nil {
-		return err
-	}
-	switch {
-	case missing:
-		err = r.Client.Create(ctx, binding)
-	case !equality.Semantic.DeepEqual(base, binding):
-		err = r.Client.Patch(ctx, binding, client.MergeFrom(base))
-	}
-	if err != nil {
-		return fmt.Errorf("writing %T %q: %w", binding, name, err)
+	if _, err := controllerutil.CreateOrPatch(ctx, r.Client, g.binding, func() error {
+		*g.ref, *g.subjects = wanted, subjects
+		g.binding.SetLabels(merged(g.binding.GetLabels(), labels))
+		return r.own(project, g.binding)
+	}); err != nil {
+		return fmt.Errorf("writing %T %q: %w", g.binding, name, err)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -32,14 +31,13 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(Name + "-controller")
 	}
-	shoot := &metav1.PartialObjectMetadata{}
-	shoot.SetGroupVersionKind(gardencorev1beta1.SchemeGroupVersion.WithKind("Shoot"))
 	return builder.ControllerManagedBy(mgr).
 		Named(Name).
 		For(&gardencorev1beta1.Project{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.Namespace{}, builder.WithPredicates(deletions())).
 		Owns(&rbacv1.RoleBinding{}, builder.WithPredicates(changedBindings())).
-		WatchesMetadata(shoot, handler.EnqueueRequestsFromMapFunc(r.ofLastShoot), builder.WithPredicates(deletions())).
+		// Whole Shoots, which other controllers of the fleet hold anyway.
+		Watches(&gardencorev1beta1.Shoot{}, handler.EnqueueRequestsFromMapFunc(r.ofLastShoot), builder.WithPredicates(deletions())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, defaultSyncs),
 			RateLimiter:             r.RateLimiter,
@@ -96,10 +94,8 @@ func (r *Reconciler) of(ctx context.Context, name string) (*gardencorev1beta1.Pr
 	return project, nil
 }
 
-// hasShoots asks for the names only, and for one.
 func (r *Reconciler) hasShoots(ctx context.Context, namespace string) (bool, error) {
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(gardencorev1beta1.SchemeGroupVersion.WithKind("ShootList"))
+	list := &gardencorev1beta1.ShootList{}
 	err := r.Client.List(ctx, list, client.InNamespace(namespace), client.Limit(1))
 	return len(list.Items) > 0, err
 }
