@@ -110,7 +110,8 @@ func refer(object metav1.Object) reference {
 // describe fills in for what object a token is asked for, and whose it is.
 func (s *storage) describe(ctx context.Context, asked security.ContextObject, about *gardenerClaims) (field.ErrorList, error) {
 	path := field.NewPath("spec", "contextObject")
-	group, err := schema.ParseGroupVersion(asked.APIVersion)
+	// A version that cannot be read is of no group.
+	group, _ := schema.ParseGroupVersion(asked.APIVersion)
 	targets := map[string]struct {
 		resource string
 		claim    **reference
@@ -119,7 +120,7 @@ func (s *storage) describe(ctx context.Context, asked security.ContextObject, ab
 		"BackupBucket": {"backupbuckets", &about.BackupBucket}, "BackupEntry": {"backupentries", &about.BackupEntry},
 	}
 	target, known := targets[asked.Kind]
-	if err != nil || group.Group != core.GroupName || !known {
+	if group.Group != core.GroupName || !known {
 		return field.ErrorList{field.NotSupported(path.Child("kind"), asked.APIVersion+" "+asked.Kind, []string{"Shoot", "Seed", "Project", "BackupBucket", "BackupEntry"})}, nil
 	}
 	namespace := ""

@@ -26,10 +26,10 @@ import (
 // shoots is a source that never changes.
 func shoots(items ...core.Shoot) seeds.Source {
 	return seeds.Source{Name: "shoots", Objects: &cache.ListWatch{
-		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			return &core.ShootList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: items}, nil
 		},
-		WatchFunc: func(options metav1.ListOptions) (watch.Interface, error) {
+		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			if options.SendInitialEvents != nil {
 				return nil, errors.New("only lists are answered")
 			}
