@@ -35,6 +35,8 @@ func TestApart(t *testing.T) {
 	a.loadSelf()
 	i.cluster("below", "apply", "-k", "../../deploy")
 	a.available(5 * time.Minute)
+	// No node is labelled for it: that the cluster takes it is what is tried.
+	i.cluster("below", "apply", "-k", "../../deploy/agent")
 	a.startAgent()
 	i.clusterApply("below", fleet)
 	t.Run("a shoot is scheduled and grown", func(t *testing.T) { a.on(t).grow() })
