@@ -37,7 +37,7 @@ func TestApart(t *testing.T) {
 	a.available(5 * time.Minute)
 	// No node is labelled for it: that the cluster takes it is what is tried.
 	i.cluster("below", "apply", "-k", "../../deploy/agent")
-	a.startAgent()
+	a.startAgent(a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
 	i.clusterApply("below", fleet)
 	t.Run("a shoot is scheduled and grown", func(t *testing.T) { a.on(t).grow() })
 	t.Run("the leader is killed", func(t *testing.T) { a.on(t).killLeader() })
@@ -101,12 +101,6 @@ func (a *apart) available(limit time.Duration) {
 	for _, name := range []string{"loam-apiserver", "loam-controller-manager"} {
 		a.cluster("below", "-n", "loam-system", "rollout", "status", "deployment", name, "--timeout=3m")
 	}
-}
-
-// startAgent runs an agent for the API of the cluster below on this host, until
-// the test ends.
-func (a *apart) startAgent() {
-	a.runAgent(a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
 }
 
 // fleet is what an operator puts into a new garden.
