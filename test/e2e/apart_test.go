@@ -37,7 +37,7 @@ func TestApart(t *testing.T) {
 	a.available(5 * time.Minute)
 	// No node is labelled for it: that the cluster takes it is what is tried.
 	i.cluster("below", "apply", "-k", "../../deploy/agent")
-	a.startAgent(a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
+	a.runAgent(a.seed, "--kubeconfig", a.clusterKubeconfig("below"))
 	i.clusterApply("below", fleet)
 	t.Run("a shoot is scheduled and grown", func(t *testing.T) { a.on(t).grow() })
 	t.Run("the leader is killed", func(t *testing.T) { a.on(t).killLeader() })
