@@ -73,10 +73,10 @@ func Agent(ctx context.Context, cfg *rest.Config, c AgentConfig, out io.Writer) 
 	options.HealthProbeBindAddress = orNowhere(c.HealthAddress)
 	options.Metrics = server.Options{BindAddress: orNowhere(c.MetricsAddress)}
 	// An agent may list what belongs to its seed and nothing else.
-	options.Cache = cache.Options{ByObject: map[client.Object]cache.ByObject{
+	options.Cache.ByObject = map[client.Object]cache.ByObject{
 		&gardencorev1beta1.Shoot{}: {Field: fields.OneTermEqualSelector("spec.seedName", c.SeedName)},
 		&gardencorev1beta1.Seed{}:  {Field: fields.OneTermEqualSelector("metadata.name", c.SeedName)},
-	}}
+	}
 	mgr, err := manager.New(cfg, options)
 	if err != nil {
 		return fmt.Errorf("making the agent's manager: %w", err)
