@@ -1,8 +1,10 @@
 // Package projects decides who may change who the people of a Project are: an
 // update of it is RBAC's to allow, but that needs a right of its own, so that an
-// admin of a project does not make others admins.
+// admin of a project does not make others admins. And it keeps the namespaces
+// that Projects live in.
 //
-// Both API servers put Restriction into their admission. It must not know roles.
+// Both API servers put Restriction into their admission, that which holds the
+// namespaces NamespaceGuard too. It must not know roles.
 package projects
 
 import (
