@@ -131,7 +131,7 @@ func (q question) otherProvider(seed *gardencorev1beta1.Seed) string {
 		}
 	}
 	if !named && seed.Spec.Provider.Type != q.shoot.Spec.Provider.Type {
-		return fmt.Sprintf("has provider type %q", seed.Spec.Provider.Type)
+		return fmt.Sprintf("has provider type %q, the shoot wants %q", seed.Spec.Provider.Type, q.shoot.Spec.Provider.Type)
 	}
 	return ""
 }

@@ -68,7 +68,7 @@ func TestDecideRefuses(t *testing.T) {
 		"wrong selector": {ask: func(q *question) {
 			q.selectors = []selector{{"the shoot", &gardencorev1beta1.SeedSelector{LabelSelector: metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}}}}}
 		}, reason: "selector of the shoot is wrong"},
-		"other provider": {seed: func(s *gardencorev1beta1.Seed) { s.Spec.Provider.Type = "proxmox" }, reason: `has provider type "proxmox"`},
+		"other provider": {seed: func(s *gardencorev1beta1.Seed) { s.Spec.Provider.Type = "proxmox" }, reason: `has provider type "proxmox", the shoot wants "local"`},
 		"provider not among those named": {ask: func(q *question) {
 			q.selectors = []selector{{"its cloud profile", &gardencorev1beta1.SeedSelector{ProviderTypes: []string{"proxmox", "other"}}}}
 		}, reason: "its cloud profile wants proxmox, other"},

@@ -84,12 +84,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	question, err := r.observe(ctx, shoot)
+	if errors.Is(err, fault.Missing) {
+		return reconcile.Result{RequeueAfter: again}, r.refuse(ctx, shoot, fmt.Sprintf("No seed can be chosen: %v.", err))
+	}
 	if err != nil {
 		return policy.Result(fault.Wrap(fault.Transient, err))
 	}
 	seed, refusals := decide(question)
 	if seed == "" {
-		return reconcile.Result{RequeueAfter: again}, r.refuse(ctx, shoot, refusals)
+		return reconcile.Result{RequeueAfter: again}, r.refuse(ctx, shoot, explain(refusals))
 	}
 	return reconcile.Result{}, r.bind(ctx, shoot, seed)
 }
@@ -100,7 +103,8 @@ func waiting(shoot *gardencorev1beta1.Shoot) bool {
 	return mine && shoot.Spec.SeedName == nil && shoot.DeletionTimestamp == nil
 }
 
-// observe reads everything that the decision depends on.
+// observe reads everything that the decision depends on. The fault is Missing
+// when something that the Shoot names is not there.
 func (r *Reconciler) observe(ctx context.Context, shoot *gardencorev1beta1.Shoot) (question, error) {
 	q := question{shoot: shoot, strategy: r.Config.Strategy, load: map[string]int64{}}
 	if q.strategy == "" {
@@ -170,8 +174,8 @@ func (r *Reconciler) selectors(ctx context.Context, shoot *gardencorev1beta1.Sho
 		return all, nil
 	}
 	class := &gardencorev1beta1.ExposureClass{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: *name}, class); err != nil {
-		return nil, fmt.Errorf("reading exposure class %q: %w", *name, err)
+	if err := r.get(ctx, client.ObjectKey{Name: *name}, class, "exposure class"); err != nil {
+		return nil, err
 	}
 	if scheduling := class.Scheduling; scheduling != nil {
 		all = append(all, selector{"its exposure class", scheduling.SeedSelector})
@@ -186,16 +190,27 @@ func (r *Reconciler) profile(ctx context.Context, shoot *gardencorev1beta1.Shoot
 	}
 	if ref.Kind == v1beta1constants.CloudProfileReferenceKindNamespacedCloudProfile {
 		profile := &gardencorev1beta1.NamespacedCloudProfile{}
-		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: shoot.Namespace, Name: ref.Name}, profile); err != nil {
-			return nil, fmt.Errorf("reading cloud profile %q: %w", ref.Name, err)
+		if err := r.get(ctx, client.ObjectKey{Namespace: shoot.Namespace, Name: ref.Name}, profile, "namespaced cloud profile"); err != nil {
+			return nil, err
 		}
 		return &profile.Status.CloudProfileSpec, nil
 	}
 	profile := &gardencorev1beta1.CloudProfile{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, profile); err != nil {
-		return nil, fmt.Errorf("reading cloud profile %q: %w", ref.Name, err)
+	if err := r.get(ctx, client.ObjectKey{Name: ref.Name}, profile, "cloud profile"); err != nil {
+		return nil, err
 	}
 	return &profile.Spec, nil
+}
+
+// get reads what the Shoot names; the fault is Missing when it is not there.
+func (r *Reconciler) get(ctx context.Context, key client.ObjectKey, into client.Object, what string) error {
+	switch err := r.Client.Get(ctx, key, into); {
+	case apierrors.IsNotFound(err):
+		return fault.New(fault.Missing, "%s %q is not there", what, key.Name)
+	case err != nil:
+		return fmt.Errorf("reading %s %q: %w", what, key.Name, err)
+	}
+	return nil
 }
 
 // tolerations are the Shoot's own and those that its project gives every Shoot.
@@ -248,8 +263,7 @@ func (r *Reconciler) bind(ctx context.Context, shoot *gardencorev1beta1.Shoot, s
 }
 
 // refuse tells the user, once for the same reasons.
-func (r *Reconciler) refuse(ctx context.Context, shoot *gardencorev1beta1.Shoot, refusals []refusal) error {
-	text := explain(refusals)
+func (r *Reconciler) refuse(ctx context.Context, shoot *gardencorev1beta1.Shoot, text string) error {
 	if last := shoot.Status.LastOperation; last != nil && last.Description == text {
 		return nil
 	}

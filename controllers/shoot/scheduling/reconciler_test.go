@@ -74,7 +74,7 @@ func ready(t *testing.T, c client.Client, seed *gardencorev1beta1.Seed, status g
 	}
 }
 
-func newShoot(t *testing.T, c client.Client, namespace string) *gardencorev1beta1.Shoot {
+func newShoot(t *testing.T, c client.Client, namespace string, change ...func(*gardencorev1beta1.Shoot)) *gardencorev1beta1.Shoot {
 	t.Helper()
 	shoot := &gardencorev1beta1.Shoot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "s" + rand.String(6)},
@@ -84,6 +84,9 @@ func newShoot(t *testing.T, c client.Client, namespace string) *gardencorev1beta
 			Provider:     gardencorev1beta1.Provider{Type: "local", Workers: []gardencorev1beta1.Worker{{Name: "worker", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: "local"}}}},
 			SeedSelector: &gardencorev1beta1.SeedSelector{LabelSelector: metav1.LabelSelector{MatchLabels: map[string]string{"only": t.Name()}}},
 		},
+	}
+	for _, do := range change {
+		do(shoot)
 	}
 	if err := c.Create(t.Context(), shoot); err != nil {
 		t.Fatal(err)
@@ -163,6 +166,38 @@ func TestRefusalIsToldAndMended(t *testing.T) {
 	if shoot.Generation != generation+1 {
 		t.Errorf("generation %d, want %d", shoot.Generation, generation+1)
 	}
+}
+
+// TestWhatAShootNamesMayBeGone wants the reason told, not only logged, and the
+// shoot bound when it is back.
+func TestWhatAShootNamesMayBeGone(t *testing.T) {
+	c := start(t)
+	seed := newSeed(t, c, "")
+	local := &gardencorev1beta1.CloudProfile{}
+	if err := c.Get(t.Context(), client.ObjectKey{Name: "local"}, local); err != nil {
+		t.Fatal(err)
+	}
+	name := "p" + rand.String(6)
+	profile := func() *gardencorev1beta1.CloudProfile {
+		return &gardencorev1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: *local.Spec.DeepCopy()}
+	}
+	if err := c.Create(t.Context(), profile()); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, c, seed, gardencorev1beta1.ConditionUnknown)
+	shoot := newShoot(t, c, gardentest.Namespace(t), func(s *gardencorev1beta1.Shoot) { s.Spec.CloudProfile.Name = name })
+	eventually(t, c, shoot, "it waits for the seed", func() bool { return operation(shoot) != "" })
+	if err := c.Delete(t.Context(), profile()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c, shoot, "what is missing is named", func() bool {
+		return operation(shoot) == fmt.Sprintf("No seed can be chosen: cloud profile %q is not there.", name)
+	})
+	ready(t, c, seed, gardencorev1beta1.ConditionTrue)
+	if err := c.Create(t.Context(), profile()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c, shoot, "it is bound", func() bool { return seedOf(shoot) == seed.Name })
 }
 
 // TestOthersAreLeftAlone wants shoots of another scheduler unbound.
