@@ -140,7 +140,7 @@ func deletionIsConfirmed(t *testing.T) {
 		object.SetAnnotations(nil)
 		create(t, object)
 		err := c.Delete(ctx, name, metav1.DeleteOptions{})
-		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "confirmation.gardener.cloud/deletion=true") {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), " annotate "+strings.ToLower(kind)+"s "+name+" confirmation.gardener.cloud/deletion=true") {
 			t.Errorf("%s: got %v, want Forbidden with what to do", kind, err)
 		}
 		one := metav1.ListOptions{FieldSelector: "metadata.name=" + name}

@@ -54,7 +54,11 @@ func members(path *field.Path, spec *core.ProjectSpec) field.ErrorList {
 	var errs field.ErrorList
 	for i, member := range spec.Members {
 		path := path.Index(i)
-		errs = append(errs, subject(path, member.Subject)...)
+		// What is wrong with the owner is told at spec.owner: the member may have
+		// been added for it.
+		if spec.Owner == nil || member.Subject != *spec.Owner {
+			errs = append(errs, subject(path, member.Subject)...)
+		}
 		roles := path.Child("roles")
 		if len(member.Roles) == 0 {
 			errs = append(errs, field.Required(roles, "say what the member may do: "+strings.Join(knownRoles(), ", ")))

@@ -60,6 +60,18 @@ func TestKeepOwner(t *testing.T) {
 	}
 }
 
+// TestAWrongOwnerIsToldOnce wants the problem where the user wrote the owner, not at
+// the member that was added for it.
+func TestAWrongOwnerIsToldOnce(t *testing.T) {
+	p := project("ada")
+	p.Spec.Owner.Kind = "Robot"
+	projects.KeepOwner(p, nil)
+	errs := projects.Validate(p, nil, projects.Facts{})
+	if len(errs) != 1 || errs[0].Field != "spec.owner.kind" {
+		t.Errorf("got %v", errs)
+	}
+}
+
 func TestDescriptions(t *testing.T) {
 	for text, good := range map[string]bool{
 		"Äpfel & Birnen (50 % off), see #12: a@b.c!": true, "two\nlines": true, "": true, "価格": true,

@@ -28,9 +28,14 @@ func TestNewShoots(t *testing.T) {
 		"version not offered":       {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.7" }, want: []string{`spec.kubernetes.version: offers 1.37.0, 1.36.3, 1.36.1, 1.35.4, 1.34.2, 1.33.9`}},
 		"version expired":           {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.32.1" }, want: []string{"spec.kubernetes.version: offers"}},
 		"version not yet available": {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.9" }, want: []string{"spec.kubernetes.version: offers"}},
-		"version in preview":        {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.37.0" }},
-		"version deprecated":        {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.1" }},
-		"version that is none":      {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "new" }, want: []string{"spec.kubernetes.version: must be a full version", "spec.kubernetes.version: offers"}},
+		"version without node image": {
+			change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.7" },
+			facts:  func(f *shoots.Facts) { f.Profile.Type = "local" },
+			want:   []string{"spec.provider.type: must be", "spec.kubernetes.version: loam image build --kubernetes-version v1.36.7"},
+		},
+		"version in preview":   {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.37.0" }},
+		"version deprecated":   {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.1" }},
+		"version that is none": {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "new" }, want: []string{"spec.kubernetes.version: must be a full version", "spec.kubernetes.version: offers"}},
 
 		"workers not newer":          {change: func(s *core.Shoot) { worker(s).Kubernetes = &core.WorkerKubernetes{Version: new("1.37.0")} }, want: []string{pool + ".kubernetes.version: must not be newer than the control plane"}},
 		"workers within skew":        {change: func(s *core.Shoot) { worker(s).Kubernetes = &core.WorkerKubernetes{Version: new("1.33.9")} }},
@@ -69,9 +74,11 @@ func TestNewShoots(t *testing.T) {
 		"restriction not offered": {change: func(s *core.Shoot) {
 			s.Spec.AccessRestrictions = []core.AccessRestrictionWithOptions{{AccessRestriction: core.AccessRestriction{Name: "us-only"}}}
 		}, want: []string{"spec.accessRestrictions[0].name: Unsupported", `spec.seedName: does not support access restriction "us-only"`}},
-		"profile not there":           {facts: func(f *shoots.Facts) { f.Profile = nil }, want: []string{"spec.cloudProfile.name: Not found"}},
-		"profile of another provider": {facts: func(f *shoots.Facts) { f.Profile.Type = "cloud" }, want: []string{`spec.provider.type: must be "cloud"`}},
-		"profile named twice":         {change: func(s *core.Shoot) { s.Spec.CloudProfileName = new("other") }, want: []string{"spec.cloudProfileName: contradicts"}},
+		"profile not there":               {facts: func(f *shoots.Facts) { f.Profile = nil }, want: []string{"spec.cloudProfile.name: Not found"}},
+		"profile without its parent's":    {facts: func(f *shoots.Facts) { f.Profile = &core.CloudProfileSpec{} }, want: []string{"spec.cloudProfile.name: offers nothing yet"}},
+		"volume type where there is none": {facts: func(f *shoots.Facts) { f.Profile.VolumeTypes = nil }, want: []string{pool + ".volume.type: the cloud profile offers none"}},
+		"profile of another provider":     {facts: func(f *shoots.Facts) { f.Profile.Type = "cloud" }, want: []string{`spec.provider.type: must be "cloud"`}},
+		"profile named twice":             {change: func(s *core.Shoot) { s.Spec.CloudProfileName = new("other") }, want: []string{"spec.cloudProfileName: contradicts"}},
 		"nodes over the limit": {change: func(s *core.Shoot) { worker(s).Minimum, worker(s).Maximum = 6, 6 }, facts: func(f *shoots.Facts) { f.Profile.Limits = &core.Limits{MaxNodesTotal: new(int32(5))} },
 			want: []string{pool + ".maximum: must be at most 5", "spec.provider.workers: are 6 nodes"}},
 

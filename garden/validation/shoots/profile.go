@@ -1,6 +1,7 @@
 package shoots
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,8 +9,11 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/validation/internal/check"
 	"github.com/loam-cloud/loam/garden/validation/shoots/workers"
 )
 
@@ -31,6 +35,13 @@ func validateProfile(shoot, old *core.Shoot, path *field.Path, facts Facts) fiel
 		return nil
 	}
 	profile := facts.Profile
+	if profile.Type == "" {
+		// Only a namespaced profile that was not merged with its parent has none.
+		if old != nil && !wantsOffers(shoot, old) {
+			return nil
+		}
+		return field.ErrorList{field.Invalid(path.Child("cloudProfile", "name"), ref.Name, "offers nothing yet: its status does not have what its parent and itself offer together")}
+	}
 	var errs field.ErrorList
 	if kind := shoot.Spec.Provider.Type; old == nil && kind != "" && kind != profile.Type {
 		errs = append(errs, field.Invalid(path.Child("provider", "type"), kind, fmt.Sprintf("must be %q, the type of cloud profile %q", profile.Type, ref.Name)))
@@ -73,14 +84,14 @@ func validateRegion(shoot, old *core.Shoot, path *field.Path, profile *core.Clou
 		if old != nil && old.Spec.Region == name {
 			return nil
 		}
-		return field.ErrorList{field.NotSupported(path.Child("region"), name, names(profile.Regions, func(r core.Region) string { return r.Name }))}
+		return field.ErrorList{check.Offered(path.Child("region"), name, names(profile.Regions, func(r core.Region) string { return r.Name }))}
 	}
 	var errs field.ErrorList
 	for i, restriction := range shoot.Spec.AccessRestrictions {
 		had := old != nil && slices.ContainsFunc(old.Spec.AccessRestrictions, func(r core.AccessRestrictionWithOptions) bool { return r.Name == restriction.Name })
 		known := slices.ContainsFunc(region.AccessRestrictions, func(r core.AccessRestriction) bool { return r.Name == restriction.Name })
 		if !had && !known && restriction.Name != "" {
-			errs = append(errs, field.NotSupported(path.Child("accessRestrictions").Index(i).Child("name"), restriction.Name,
+			errs = append(errs, check.Offered(path.Child("accessRestrictions").Index(i).Child("name"), restriction.Name,
 				names(region.AccessRestrictions, func(r core.AccessRestriction) string { return r.Name })))
 		}
 	}
@@ -104,8 +115,9 @@ func validateVersion(shoot, old *core.Shoot, path *field.Path, facts Facts) fiel
 	if slices.Contains(offered, version) {
 		return nil
 	}
-	if len(offered) == 0 {
-		return field.ErrorList{field.Invalid(path, version, fmt.Sprintf("cloud profile %q offers no version", shoot.Spec.CloudProfile.Name))}
+	detail := fmt.Sprintf("cloud profile %q offers %s", shoot.Spec.CloudProfile.Name, cmp.Or(strings.Join(offered, ", "), "no version"))
+	if parsed, err := utilversion.ParseSemantic(version); err == nil && parsed.PreRelease() == "" && facts.Profile.Type == defaulting.ProviderLocal {
+		detail += fmt.Sprintf("; a node image is made by: loam image build --kubernetes-version v%s", parsed)
 	}
-	return field.ErrorList{field.Invalid(path, version, fmt.Sprintf("cloud profile %q offers %s", shoot.Spec.CloudProfile.Name, strings.Join(offered, ", ")))}
+	return field.ErrorList{field.Invalid(path, version, detail)}
 }

@@ -32,6 +32,15 @@ func OneOf[T ~string](path *field.Path, value T, allowed ...T) field.ErrorList {
 	return field.ErrorList{field.NotSupported(path, value, allowed)}
 }
 
+// Offered is the problem of a value that is not among what a cloud profile
+// offers, which may be nothing at all.
+func Offered[T ~string](path *field.Path, value T, offered []T) *field.Error {
+	if len(offered) == 0 {
+		return field.Invalid(path, value, "the cloud profile offers none")
+	}
+	return field.NotSupported(path, value, offered)
+}
+
 // Immutable wants a field to stay as it is, and says what that is where it is a
 // single value. Nil and empty slices and maps are the same.
 func Immutable[T any](path *field.Path, value, old T) field.ErrorList {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
 // ValidateOffers checks what the pools name against what the cloud profile
@@ -67,7 +68,7 @@ func (o offered) machineType(worker, old *core.Worker, path *field.Path) field.E
 				usable = append(usable, t.Name)
 			}
 		}
-		return field.ErrorList{field.NotSupported(at, name, usable)}
+		return field.ErrorList{check.Offered(at, name, usable)}
 	}
 	return o.availability(worker.Zones, at, name, func(z core.AvailabilityZone) []string { return z.UnavailableMachineTypes })
 }
@@ -125,7 +126,7 @@ func (o offered) image(worker, old *core.Worker, path *field.Path) field.ErrorLi
 		for _, i := range o.profile.MachineImages {
 			names = append(names, i.Name)
 		}
-		return field.ErrorList{field.NotSupported(path.Child("name"), image.Name, names)}
+		return field.ErrorList{check.Offered(path.Child("name"), image.Name, names)}
 	}
 	at := path.Child("version")
 	need := offers.NeedOf(o.shoot, worker, o.profile)
@@ -194,7 +195,7 @@ func (o offered) zones(worker, old *core.Worker, path *field.Path) field.ErrorLi
 	var errs field.ErrorList
 	for i, zone := range worker.Zones {
 		if !slices.Contains(names, zone) && (old == nil || !slices.Contains(old.Zones, zone)) {
-			errs = append(errs, field.NotSupported(path.Index(i), zone, names))
+			errs = append(errs, check.Offered(path.Index(i), zone, names))
 		}
 	}
 	return errs
@@ -227,7 +228,7 @@ func (o offered) volume(worker *core.Worker, machine *core.MachineType, volumeTy
 					usable = append(usable, t.Name)
 				}
 			}
-			return field.ErrorList{field.NotSupported(path.Child("type"), *volumeType, usable)}
+			return field.ErrorList{check.Offered(path.Child("type"), *volumeType, usable)}
 		}
 		errs = append(errs, o.availability(worker.Zones, path.Child("type"), *volumeType, func(z core.AvailabilityZone) []string { return z.UnavailableVolumeTypes })...)
 	}
