@@ -118,9 +118,9 @@ found again when it is restored to the same folder on the same host.`,
 			defer func() { _ = file.Close() }() // only read
 			manifest, err := garden.Restore(cmd.Context(), file, dir, identities...)
 			if err != nil {
-				return err
+				return fmt.Errorf("restoring %q: %w", args[0], err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Restored the garden of %s (loam %s) to %s\nStart it with: loam up --detach\n",
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Restored the garden of %s (loam %s) to %s\nStart it with: loam up --detach --data-dir %[3]s\n",
 				manifest.Created.Format("2006-01-02 15:04:05 MST"), manifest.Version, dir)
 			return err
 		},

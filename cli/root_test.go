@@ -78,6 +78,9 @@ func TestCommandsThatAreRefused(t *testing.T) {
 		"up --config /none.yaml":        "reading the configuration",
 		"up --listen 1":                 "must be address:port",
 		"up extra":                      "unknown command",
+
+		"seed token create Rack":                   `name: Invalid value: "Rack"`,
+		"seed token create rack --server http://a": `server: Invalid value: "http://a": must be a URL, for example https://`,
 	} {
 		t.Run(args, func(t *testing.T) {
 			out, _, err := run(t, strings.Fields(args)...)

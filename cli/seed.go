@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
@@ -43,7 +44,7 @@ from then on it renews the certificate by itself.`,
 		Args: exactlyOne("the name of a seed"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			seed := args[0]
-			if err := checkToken(seed, lifetime); err != nil {
+			if err := checkToken(seed, server, lifetime); err != nil {
 				return err
 			}
 			c, err := o.connect()
@@ -75,13 +76,16 @@ from then on it renews the certificate by itself.`,
 	return cmd
 }
 
-func checkToken(seed string, lifetime time.Duration) error {
+func checkToken(seed, server string, lifetime time.Duration) error {
 	var problems field.ErrorList
 	for _, problem := range validation.NameIsDNSLabel(seed, false) {
 		problems = append(problems, field.Invalid(field.NewPath("name"), seed, problem))
 	}
 	if lifetime < time.Minute {
 		problems = append(problems, field.Invalid(field.NewPath("lifetime"), lifetime.String(), "must be a minute or more"))
+	}
+	if address, err := url.Parse(server); server != "" && (err != nil || address.Scheme != "https" || address.Host == "") {
+		problems = append(problems, field.Invalid(field.NewPath("server"), server, "must be a URL, for example https://garden.example.org:6440"))
 	}
 	if err := problems.ToAggregate(); err != nil {
 		return fault.Wrap(fault.Invalid, err)

@@ -3,6 +3,9 @@ package garden_test
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +58,32 @@ func TestExternalEtcd(t *testing.T) {
 	}
 	if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "encryption.yaml") {
 		t.Errorf("got %v, want an error that names encryption.yaml", err)
+	}
+}
+
+// TestExternalEtcdThatIsNotThere wants each server named with what is wrong with it,
+// and nothing left behind.
+func TestExternalEtcdThatIsNotThere(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "http://" + taken.Addr().String()
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	config := gardentest.Config(filepath.Join(t.TempDir(), "data"), t.Log)
+	config.Etcd = garden.ExternalEtcd{Servers: []string{address}}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if g, err := garden.Start(ctx, config); err == nil {
+		stop(t, g)
+		t.Fatal("a garden started without its etcd")
+	} else if !errors.Is(err, fault.Transient) || !strings.Contains(err.Error(), address+": dial tcp") {
+		t.Errorf("got %v, want an error that names %s", err, address)
+	}
+	if _, err := os.Stat(config.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data folder was left behind: %v", err)
 	}
 }
 

@@ -141,7 +141,11 @@ func (g *Garden) run(ctx context.Context) error {
 	if err := g.prepareFiles(); err != nil {
 		return err
 	}
-	if !g.config.Etcd.Used() {
+	if g.config.Etcd.Used() {
+		if err := g.config.Etcd.await(ctx); err != nil {
+			return err
+		}
+	} else {
 		var err error
 		if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.StoreQuotaBytes, g.config.Logger.WithName("etcd")); err != nil {
 			return err

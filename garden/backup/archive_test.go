@@ -47,6 +47,19 @@ func write(t testing.TB, recipient age.Recipient) []byte {
 	return out.Bytes()
 }
 
+func TestAnEmptyPassphraseIsToldAsSuch(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "passphrase")
+	for text, want := range map[string]string{"": "", "\r\nsecond": "", "correct horse\r\nsecond": "correct horse"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := backup.ReadPassphrase(file)
+		if got != want || (want == "") != errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	key := identity(t)
 	passphrase := "correct horse battery"

@@ -58,7 +58,10 @@ func ReadPassphrase(path string) (string, error) {
 		return "", fault.New(fault.Invalid, "reading the passphrase: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimRight(line, "\r"), nil
+	if line = strings.TrimRight(line, "\r"); line == "" {
+		return "", fault.New(fault.Invalid, "the first line of %q, which is the passphrase, is empty", path)
+	}
+	return line, nil
 }
 
 // ReadIdentities reads private keys, AGE-SECRET-KEY-1..., one a line.
