@@ -46,13 +46,18 @@ func (o *options) running() (string, error) {
 	return dir, nil
 }
 
-// connect makes a client for the garden that runs on this host.
-func (o *options) connect() (client.WithWatch, error) {
+// administrator is how an administrator reaches the garden that runs on this host.
+func (o *options) administrator() (*rest.Config, error) {
 	dir, err := o.running()
 	if err != nil {
 		return nil, err
 	}
-	config, err := restConfig(dir)
+	return restConfig(dir)
+}
+
+// connect makes a client for the garden that runs on this host.
+func (o *options) connect() (client.WithWatch, error) {
+	config, err := o.administrator()
 	if err != nil {
 		return nil, err
 	}

@@ -43,15 +43,11 @@ passphrase. Whoever opens it has every secret of the garden.`,
   loam garden backup garden.loam-backup --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p`,
 		Args: exactlyOne("the name of a file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := o.running()
+			config, err := o.administrator()
 			if err != nil {
 				return err
 			}
 			passphrase, err := readSecret(passphraseFile)
-			if err != nil {
-				return err
-			}
-			config, err := restConfig(dir)
 			if err != nil {
 				return err
 			}
@@ -159,11 +155,7 @@ Backups hold the keys of their own time and stay readable.`,
 		Example: `  loam garden rotate-encryption-key`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := o.running()
-			if err != nil {
-				return err
-			}
-			config, err := restConfig(dir)
+			config, err := o.administrator()
 			if err != nil {
 				return err
 			}

@@ -51,11 +51,7 @@ from then on it renews the certificate by itself.`,
 			if err != nil {
 				return err
 			}
-			dir, err := o.data()
-			if err != nil {
-				return err
-			}
-			garden, err := restConfig(dir)
+			garden, err := o.administrator()
 			if err != nil {
 				return err
 			}

@@ -34,6 +34,17 @@ func TestKillLosesNothing(t *testing.T) {
 		t.Fatalf("only %d creates were acknowledged: the burst was none", len(acknowledged))
 	}
 
+	extra := wantAcknowledged(t, dir, acknowledged)
+	// Each writer may have had one request under way at each kill.
+	if extra > writers*rounds {
+		t.Errorf("%d objects more than were acknowledged", extra)
+	}
+}
+
+// wantAcknowledged starts a garden on dir and looks for every Shoot whose creation
+// was acknowledged. It returns how many others there are.
+func wantAcknowledged(t *testing.T, dir string, acknowledged []string) int {
+	t.Helper()
 	g := start(t, dir)
 	defer stop(t, g)
 	list := &v1beta1.ShootList{}
@@ -49,11 +60,8 @@ func TestKillLosesNothing(t *testing.T) {
 			t.Errorf("%s was acknowledged and is lost", name)
 		}
 	}
-	// Each writer may have had one request under way at each kill.
-	if extra := len(found) - len(acknowledged); extra > writers*rounds {
-		t.Errorf("%d objects more than were acknowledged", extra)
-	}
 	t.Logf("%d acknowledged, %d found", len(acknowledged), len(found))
+	return len(found) - len(acknowledged)
 }
 
 // createUntil creates Shoots from several writers until the server is gone,

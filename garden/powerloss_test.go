@@ -1,7 +1,6 @@
 package garden_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"golang.org/x/sys/unix"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -77,14 +75,14 @@ func TestPowerLossLosesNothing(t *testing.T) {
 	d := newDisk(t)
 	dir := filepath.Join(d.mountpoint, "data")
 	unsynced := filepath.Join(d.mountpoint, "unsynced")
-	acknowledged := map[string]bool{}
+	var acknowledged []string
 	for round := range rounds {
 		child := startChild(t, dir)
 		c, err := client.New(childConfig(t, dir), client.Options{Scheme: scheme.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range createUntil(t, c, writers, []string{"first", "second"}[round], func() {
+		acknowledged = append(acknowledged, createUntil(t, c, writers, []string{"first", "second"}[round], func() {
 			time.Sleep(burst)
 			if err := os.WriteFile(unsynced, []byte("x"), 0o600); err != nil {
 				t.Error(err)
@@ -93,32 +91,20 @@ func TestPowerLossLosesNothing(t *testing.T) {
 				t.Error(err)
 			}
 			kill(child)
-		}) {
-			acknowledged[name] = true
-		}
+		})...)
 		if err := d.unmount(); err != nil {
 			t.Fatal(err)
 		}
 		d.mount(t)
-		if _, err := os.Stat(unsynced); !errors.Is(err, os.ErrNotExist) {
-			t.Fatalf("the disk has kept what was never synced: this test proves nothing (%v)", err)
+		// Its name may have reached the journal with what the garden synced at the
+		// same moment, its content has not.
+		if content, err := os.ReadFile(unsynced); len(content) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the disk has kept what was never synced: this test proves nothing (%q, %v)", content, err)
 		}
 	}
 	if len(acknowledged) < writers {
 		t.Fatalf("only %d creates were acknowledged: the burst was none", len(acknowledged))
 	}
 
-	g := start(t, dir)
-	defer stop(t, g)
-	list := &v1beta1.ShootList{}
-	if err := clientOf(t, g).List(context.Background(), list); err != nil {
-		t.Fatal(err)
-	}
-	for _, shoot := range list.Items {
-		delete(acknowledged, shoot.Name)
-	}
-	for name := range acknowledged {
-		t.Errorf("%s was acknowledged and is lost", name)
-	}
-	t.Logf("%d objects found", len(list.Items))
+	wantAcknowledged(t, dir, acknowledged)
 }

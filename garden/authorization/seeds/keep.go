@@ -108,15 +108,20 @@ var _ cache.ReflectorStore = (*feed)(nil)
 // errUnknown is a defect: a source of a kind that says nothing.
 var errUnknown = errors.New("the graph does not know this kind")
 
+func known(obj any) (graph.Key, graph.Facts, error) {
+	if object, ok := obj.(runtime.Object); ok {
+		if key, facts, found := graph.Of(object); found {
+			return key, facts, nil
+		}
+	}
+	return graph.Key{}, graph.Facts{}, errUnknown
+}
+
 // Add implements cache.ReflectorStore.
 func (f *feed) Add(obj any) error {
-	object, ok := obj.(runtime.Object)
-	if !ok {
-		return errUnknown
-	}
-	key, facts, found := graph.Of(object)
-	if !found {
-		return errUnknown
+	key, facts, err := known(obj)
+	if err != nil {
+		return err
 	}
 	f.graph.Set(key, facts)
 	f.keys[key] = true
@@ -128,13 +133,9 @@ func (f *feed) Update(obj any) error { return f.Add(obj) }
 
 // Delete implements cache.ReflectorStore.
 func (f *feed) Delete(obj any) error {
-	object, ok := obj.(runtime.Object)
-	if !ok {
-		return errUnknown
-	}
-	key, _, found := graph.Of(object)
-	if !found {
-		return errUnknown
+	key, _, err := known(obj)
+	if err != nil {
+		return err
 	}
 	f.graph.Remove(key)
 	delete(f.keys, key)

@@ -160,11 +160,7 @@ func taints(path *field.Path, taints []core.SeedTaint) field.ErrorList {
 	var errs field.ErrorList
 	for i, taint := range taints {
 		path := path.Index(i)
-		if taint.Key == "" {
-			errs = append(errs, field.Required(path.Child("key"), "is what tolerations name"))
-		} else {
-			errs = append(errs, check.QualifiedName(path.Child("key"), taint.Key)...)
-		}
+		errs = append(errs, check.Key(path.Child("key"), taint.Key, "is what tolerations name")...)
 		if taint.Value != nil {
 			errs = append(errs, check.LabelValue(path.Child("value"), *taint.Value)...)
 		}

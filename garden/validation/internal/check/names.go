@@ -26,6 +26,14 @@ func QualifiedName(path *field.Path, value string) field.ErrorList {
 	return each(path, value, validation.IsQualifiedName(value))
 }
 
+// Key wants a qualified name, and says what for when there is none.
+func Key(path *field.Path, value, purpose string) field.ErrorList {
+	if errs := Required(path, value, purpose); len(errs) > 0 {
+		return errs
+	}
+	return QualifiedName(path, value)
+}
+
 // LabelValue wants what a label may be set to.
 func LabelValue(path *field.Path, value string) field.ErrorList {
 	return each(path, value, validation.IsValidLabelValue(value))

@@ -114,12 +114,7 @@ func Extensions(path *field.Path, extensions []core.Extension) field.ErrorList {
 func Tolerations(path *field.Path, tolerations []core.Toleration) field.ErrorList {
 	var errs field.ErrorList
 	for i, toleration := range tolerations {
-		path := path.Index(i)
-		if toleration.Key == "" {
-			errs = append(errs, field.Required(path.Child("key"), "is the key of a seed's taint"))
-		} else {
-			errs = append(errs, QualifiedName(path.Child("key"), toleration.Key)...)
-		}
+		errs = append(errs, Key(path.Index(i).Child("key"), toleration.Key, "is the key of a seed's taint")...)
 	}
 	return append(errs, Unique(path, "key", tolerations, func(t core.Toleration) string { return t.Key })...)
 }

@@ -40,31 +40,21 @@ func validateClusterAutoscaler(scaler *core.ClusterAutoscaler, version string, p
 // validateSpans checks how long the autoscaler waits for what.
 func validateSpans(scaler *core.ClusterAutoscaler, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for _, span := range []struct {
-		name  string
-		value *metav1.Duration
-	}{
+	errs = append(errs, each(path, check.NonNegativeDuration, []member[*metav1.Duration]{
 		{"scaleDownDelayAfterAdd", scaler.ScaleDownDelayAfterAdd},
 		{"scaleDownDelayAfterDelete", scaler.ScaleDownDelayAfterDelete},
 		{"scaleDownDelayAfterFailure", scaler.ScaleDownDelayAfterFailure},
 		{"scaleDownUnneededTime", scaler.ScaleDownUnneededTime},
 		{"newPodScaleUpDelay", scaler.NewPodScaleUpDelay},
-	} {
-		errs = append(errs, check.NonNegativeDuration(path.Child(span.name), span.value)...)
-	}
-	for _, span := range []struct {
-		name  string
-		value *metav1.Duration
-	}{
+	})...)
+	errs = append(errs, each(path, check.PositiveDuration, []member[*metav1.Duration]{
 		{"scanInterval", scaler.ScanInterval},
 		{"maxNodeProvisionTime", scaler.MaxNodeProvisionTime},
 		{"initialNodeGroupBackoffDuration", scaler.InitialNodeGroupBackoffDuration},
 		{"maxNodeGroupBackoffDuration", scaler.MaxNodeGroupBackoffDuration},
 		{"nodeGroupBackoffResetTimeout", scaler.NodeGroupBackoffResetTimeout},
 		{"maxBinpackingTime", scaler.MaxBinpackingTime},
-	} {
-		errs = append(errs, check.PositiveDuration(path.Child(span.name), span.value)...)
-	}
+	})...)
 	if first, most := scaler.InitialNodeGroupBackoffDuration, scaler.MaxNodeGroupBackoffDuration; first != nil && most != nil && first.Duration > most.Duration {
 		errs = append(errs, field.Invalid(path.Child("initialNodeGroupBackoffDuration"), first.Duration.String(), "must not be longer than maxNodeGroupBackoffDuration"))
 	}
@@ -106,23 +96,15 @@ func validateVerticalAutoscaler(scaler *core.VerticalPodAutoscaler, path *field.
 		return nil
 	}
 	var errs field.ErrorList
-	for _, span := range []struct {
-		name  string
-		value *metav1.Duration
-	}{
+	errs = append(errs, each(path, check.PositiveDuration, []member[*metav1.Duration]{
 		{"evictAfterOOMThreshold", scaler.EvictAfterOOMThreshold},
 		{"updaterInterval", scaler.UpdaterInterval},
 		{"recommenderInterval", scaler.RecommenderInterval},
 		{"cpuHistogramDecayHalfLife", scaler.CPUHistogramDecayHalfLife},
 		{"memoryHistogramDecayHalfLife", scaler.MemoryHistogramDecayHalfLife},
 		{"memoryAggregationInterval", scaler.MemoryAggregationInterval},
-	} {
-		errs = append(errs, check.PositiveDuration(path.Child(span.name), span.value)...)
-	}
-	for _, fraction := range []struct {
-		name  string
-		value *float64
-	}{
+	})...)
+	errs = append(errs, each(path, check.Fraction, []member[*float64]{
 		{"evictionTolerance", scaler.EvictionTolerance},
 		{"targetCPUPercentile", scaler.TargetCPUPercentile},
 		{"recommendationLowerBoundCPUPercentile", scaler.RecommendationLowerBoundCPUPercentile},
@@ -130,9 +112,7 @@ func validateVerticalAutoscaler(scaler *core.VerticalPodAutoscaler, path *field.
 		{"targetMemoryPercentile", scaler.TargetMemoryPercentile},
 		{"recommendationLowerBoundMemoryPercentile", scaler.RecommendationLowerBoundMemoryPercentile},
 		{"recommendationUpperBoundMemoryPercentile", scaler.RecommendationUpperBoundMemoryPercentile},
-	} {
-		errs = append(errs, check.Fraction(path.Child(fraction.name), fraction.value)...)
-	}
+	})...)
 	if margin := scaler.RecommendationMarginFraction; margin != nil && *margin < 0 {
 		errs = append(errs, field.Invalid(path.Child("recommendationMarginFraction"), *margin, "must be 0 or more"))
 	}

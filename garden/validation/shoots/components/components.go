@@ -90,3 +90,28 @@ func validateResources(resources corev1.ResourceList, path *field.Path) field.Er
 	}
 	return errs
 }
+
+// member is a field of what is checked, by its name in manifests.
+type member[T any] struct {
+	name  string
+	value T
+}
+
+// each applies one rule to several members below path.
+func each[T any](path *field.Path, rule func(*field.Path, T) field.ErrorList, members []member[T]) field.ErrorList {
+	var errs field.ErrorList
+	for _, m := range members {
+		errs = append(errs, rule(path.Child(m.name), m.value)...)
+	}
+	return errs
+}
+
+// whenSet makes a rule take a member that may be left out.
+func whenSet[T any](rule func(*field.Path, T) field.ErrorList) func(*field.Path, *T) field.ErrorList {
+	return func(path *field.Path, value *T) field.ErrorList {
+		if value == nil {
+			return nil
+		}
+		return rule(path, *value)
+	}
+}

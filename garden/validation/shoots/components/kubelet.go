@@ -129,24 +129,9 @@ func validateReserved(reserved *core.KubeletConfigReserved, path *field.Path) fi
 	if reserved == nil {
 		return nil
 	}
-	return validateQuantities(path, []namedQuantity{
+	return each(path, whenSet(check.NonNegative), []member[*resource.Quantity]{
 		{"cpu", reserved.CPU}, {"memory", reserved.Memory}, {"ephemeralStorage", reserved.EphemeralStorage}, {"pid", reserved.PID},
 	})
-}
-
-type namedQuantity struct {
-	name  string
-	value *resource.Quantity
-}
-
-func validateQuantities(path *field.Path, quantities []namedQuantity) field.ErrorList {
-	var errs field.ErrorList
-	for _, quantity := range quantities {
-		if quantity.value != nil {
-			errs = append(errs, check.NonNegative(path.Child(quantity.name), *quantity.value)...)
-		}
-	}
-	return errs
 }
 
 func validatePercent(path *field.Path, percent *int32) field.ErrorList {
@@ -164,7 +149,7 @@ func validateEvictions(kubelet *core.KubeletConfig, path *field.Path) field.Erro
 	}
 	errs = append(errs, check.NonNegativeDuration(path.Child("evictionPressureTransitionPeriod"), kubelet.EvictionPressureTransitionPeriod)...)
 	if reclaim := kubelet.EvictionMinimumReclaim; reclaim != nil {
-		errs = append(errs, validateQuantities(path.Child("evictionMinimumReclaim"), []namedQuantity{
+		errs = append(errs, each(path.Child("evictionMinimumReclaim"), whenSet(check.NonNegative), []member[*resource.Quantity]{
 			{"memoryAvailable", reclaim.MemoryAvailable}, {"imageFSAvailable", reclaim.ImageFSAvailable}, {"imageFSInodesFree", reclaim.ImageFSInodesFree},
 			{"nodeFSAvailable", reclaim.NodeFSAvailable}, {"nodeFSInodesFree", reclaim.NodeFSInodesFree},
 		})...)
@@ -173,18 +158,13 @@ func validateEvictions(kubelet *core.KubeletConfig, path *field.Path) field.Erro
 	if grace == nil {
 		return errs
 	}
-	for _, span := range []struct {
-		name  string
-		value *metav1.Duration
-	}{
+	errs = append(errs, each(path.Child("evictionSoftGracePeriod"), check.PositiveDuration, []member[*metav1.Duration]{
 		{"memoryAvailable", grace.MemoryAvailable},
 		{"imageFSAvailable", grace.ImageFSAvailable},
 		{"imageFSInodesFree", grace.ImageFSInodesFree},
 		{"nodeFSAvailable", grace.NodeFSAvailable},
 		{"nodeFSInodesFree", grace.NodeFSInodesFree},
-	} {
-		errs = append(errs, check.PositiveDuration(path.Child("evictionSoftGracePeriod", span.name), span.value)...)
-	}
+	})...)
 	return errs
 }
 
@@ -192,22 +172,13 @@ func validateEviction(eviction *core.KubeletConfigEviction, path *field.Path) fi
 	if eviction == nil {
 		return nil
 	}
-	var errs field.ErrorList
-	for _, threshold := range []struct {
-		name  string
-		value *string
-	}{
+	return each(path, whenSet(validateThreshold), []member[*string]{
 		{"memoryAvailable", eviction.MemoryAvailable},
 		{"imageFSAvailable", eviction.ImageFSAvailable},
 		{"imageFSInodesFree", eviction.ImageFSInodesFree},
 		{"nodeFSAvailable", eviction.NodeFSAvailable},
 		{"nodeFSInodesFree", eviction.NodeFSInodesFree},
-	} {
-		if threshold.value != nil {
-			errs = append(errs, validateThreshold(path.Child(threshold.name), *threshold.value)...)
-		}
-	}
-	return errs
+	})
 }
 
 // percentage as the kubelet reads it.

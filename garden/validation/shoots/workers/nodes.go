@@ -67,11 +67,7 @@ func validateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, taint := range taints {
 		at := path.Index(i)
-		if taint.Key == "" {
-			errs = append(errs, field.Required(at.Child("key"), "is what pods tolerate"))
-		} else {
-			errs = append(errs, check.QualifiedName(at.Child("key"), taint.Key)...)
-		}
+		errs = append(errs, check.Key(at.Child("key"), taint.Key, "is what pods tolerate")...)
 		errs = append(errs, check.LabelValue(at.Child("value"), taint.Value)...)
 		errs = append(errs, check.OneOf(at.Child("effect"), taint.Effect, corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
 	}
