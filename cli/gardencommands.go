@@ -12,6 +12,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/backup"
+	"github.com/loam-cloud/loam/garden/operations"
 )
 
 func newGarden(o *options) *cobra.Command {
@@ -56,7 +57,7 @@ passphrase. Whoever opens it has every secret of the garden.`,
 				return fault.New(fault.Invalid, "file %q cannot be written: %w", args[0], err)
 			}
 			defer func() { _ = file.Cleanup() }() // nothing is left to do when it was replaced
-			if err := garden.RequestBackup(cmd.Context(), config, file, recipients, passphrase); err != nil {
+			if err := operations.Backup(cmd.Context(), config, file, recipients, passphrase); err != nil {
 				return err
 			}
 			info, err := file.Stat()
@@ -160,7 +161,7 @@ Backups hold the keys of their own time and stay readable.`,
 				return err
 			}
 			var unwritten error
-			err = garden.RequestRotation(cmd.Context(), config, func(step string) {
+			err = operations.RotateEncryptionKey(cmd.Context(), config, func(step string) {
 				_, problem := fmt.Fprintln(cmd.OutOrStdout(), step)
 				unwritten = errors.Join(unwritten, problem)
 			})
@@ -187,7 +188,7 @@ garden is not restarted. The server takes up its new certificate within a minute
 			if err != nil {
 				return err
 			}
-			if err := garden.RequestCertificates(cmd.Context(), config); err != nil {
+			if err := operations.RotateCertificates(cmd.Context(), config); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "The kubeconfig %s is new.\n", kubeconfigPath(dir))

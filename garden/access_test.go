@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/gardentest"
+	"github.com/loam-cloud/loam/garden/operations"
 )
 
 // tenant is a project with one person who has a role in it.
@@ -223,7 +223,7 @@ func TestCertificatesAreTakenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := garden.RequestCertificates(t.Context(), config); err != nil {
+	if err := operations.RotateCertificates(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	renewed, err := clientcmd.BuildConfigFromFlags("", g.KubeconfigPath())

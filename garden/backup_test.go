@@ -20,6 +20,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/backup"
+	"github.com/loam-cloud/loam/garden/operations"
 )
 
 // pair is two objects, of which the first is always written first: a state in
@@ -86,7 +87,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	var file bytes.Buffer
 	// As a user does, over HTTPS.
-	err = garden.RequestBackup(t.Context(), childConfig(t, filepath.Dir(g.KubeconfigPath())), &file, []string{key.Recipient().String()}, "")
+	err = operations.Backup(t.Context(), childConfig(t, filepath.Dir(g.KubeconfigPath())), &file, []string{key.Recipient().String()}, "")
 	time.Sleep(100 * time.Millisecond)
 	cancel()
 	running.Wait()

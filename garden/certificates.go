@@ -2,16 +2,10 @@ package garden
 
 import (
 	"context"
-	"net/http"
 	"time"
-
-	"k8s.io/client-go/rest"
 
 	"github.com/loam-cloud/loam/garden/internal/pki"
 )
-
-// certificatesPath is where an administrator asks for new certificates.
-const certificatesPath = "/operations/rotate-certificates"
 
 // renewCertificates keeps a garden that is never restarted from meeting an
 // expired certificate. The server reads its files again by itself.
@@ -46,22 +40,4 @@ func (g *Garden) writeCertificates(write func(dir string, hosts []string, now ti
 		return err
 	}
 	return pki.WriteKubeconfig(g.KubeconfigPath(), g.url(), files)
-}
-
-func (g *Garden) serveCertificates(w http.ResponseWriter, r *http.Request) {
-	if err := g.RotateCertificates(r.Context()); err != nil {
-		g.config.Logger.Error(err, "rotating certificates")
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.WriteHeader(http.StatusOK)
-}
-
-// RequestCertificates asks a running garden to rotate its certificates.
-func RequestCertificates(ctx context.Context, config *rest.Config) error {
-	answer, err := operate(ctx, config, certificatesPath, struct{}{})
-	if err != nil {
-		return err
-	}
-	return answer.Close()
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden"
+	"github.com/loam-cloud/loam/garden/operations"
 )
 
 // TestRotateEncryptionKey wants every secret encrypted with a new key, and the
@@ -42,7 +43,7 @@ func TestRotateEncryptionKey(t *testing.T) {
 	}
 	var told []string
 	// As a user does, over HTTPS.
-	if err := garden.RequestRotation(t.Context(), childConfig(t, dir), func(step string) { told = append(told, step) }); err != nil {
+	if err := operations.RotateEncryptionKey(t.Context(), childConfig(t, dir), func(step string) { told = append(told, step) }); err != nil {
 		t.Fatalf("%v; it told %q", err, told)
 	}
 	if len(told) < 3 {

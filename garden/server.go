@@ -37,6 +37,7 @@ import (
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
+	"github.com/loam-cloud/loam/garden/operations"
 	"github.com/loam-cloud/loam/garden/scheme"
 	"github.com/loam-cloud/loam/garden/strategy"
 )
@@ -79,7 +80,7 @@ func (g *Garden) serve() error {
 	if err != nil {
 		return err
 	}
-	g.serveOperations(server.GenericAPIServer.Handler.NonGoRestfulMux)
+	operations.Serve(server.GenericAPIServer.Handler.NonGoRestfulMux, g, g.config.Logger)
 	server.GenericAPIServer.ShutdownTimeout = g.config.StopTimeout
 	chain.issuer.Serve(server.GenericAPIServer.Handler.NonGoRestfulMux)
 	prepared, err := server.PrepareRun()
@@ -111,7 +112,7 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 		return nil, fmt.Errorf("configuring the API server: %w", err)
 	}
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
-	generic.LongRunningFunc = isLong(generic.LongRunningFunc)
+	generic.LongRunningFunc = operations.IsLong(generic.LongRunningFunc)
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
 	if generic.AuditBackend, generic.AuditPolicyRuleEvaluator, err = audit.New(g.config.Audit); err != nil {
 		return nil, err
