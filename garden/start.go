@@ -82,11 +82,11 @@ type Garden struct {
 
 // Start runs a garden and returns once it is ready and bootstrapped. ctx bounds
 // the start only; Stop ends the garden. What the user has to change (folder in
-// use or not writable, port taken) is fault.Invalid, and then nothing is left
-// behind.
+// use or not writable, port taken) is fault.Invalid, a disk without room
+// fault.Exhausted, and then nothing is left behind.
 func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
-	g.keeper = &keeper{garden: g}
+	g.keeper = &keeper{garden: g, free: freeOnDisk}
 	var err error
 	if g.klog, err = routeKlog(g.config.Logger); err != nil {
 		return nil, err
@@ -141,15 +141,8 @@ func (g *Garden) run(ctx context.Context) error {
 	if err := g.prepareFiles(); err != nil {
 		return err
 	}
-	if g.config.Etcd.Used() {
-		if err := g.config.Etcd.await(ctx); err != nil {
-			return err
-		}
-	} else {
-		var err error
-		if g.store, err = etcd.Start(ctx, g.path(etcdDir), g.config.StoreQuotaBytes, g.config.Logger.WithName("etcd")); err != nil {
-			return err
-		}
+	if err := g.openStore(ctx); err != nil {
+		return err
 	}
 	if err := g.serve(); err != nil {
 		return err

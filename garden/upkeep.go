@@ -39,9 +39,12 @@ const (
 // keeper sees to it that the store never fills.
 type keeper struct {
 	garden *Garden
-	// refusing is read by every request that creates something.
-	refusing atomic.Bool
-	warned   time.Time
+	// free tells how many bytes a folder's disk has left.
+	free func(folder string) (int64, error)
+	// refusing says why nothing new is taken in, nil when it is; every request
+	// that creates something reads it.
+	refusing             atomic.Pointer[string]
+	warned, warnedOfDisk time.Time
 	// seen is the revision of the last look: older ones may be forgotten in need.
 	seen int64
 	// one look at a time
@@ -85,7 +88,11 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 		}
 	}
 	used := percent(usage.FileBytes, usage.QuotaBytes)
-	k.refusing.Store(used >= refuseAbove)
+	free, err := k.free(k.garden.config.DataDir)
+	if err != nil {
+		return err
+	}
+	k.refusing.Store(refusal(used, free))
 	// New objects are refused here, so etcd has no need to refuse changes as well,
 	// without which nothing that has a finalizer goes away.
 	if usage.Full && used < 100 {
@@ -93,13 +100,31 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if used < warnAbove || now.Sub(k.warned) < warnAgain {
+	if used >= warnAbove && now.Sub(k.warned) >= warnAgain {
+		k.warned = now
+		k.garden.config.Logger.Error(nil, "The store is nearly full: delete what is not needed, or raise its quota",
+			"usedPercent", used, "quotaBytes", usage.QuotaBytes, "refusesNewObjectsAbovePercent", refuseAbove)
+	}
+	if free < roomToWarn && now.Sub(k.warnedOfDisk) >= warnAgain {
+		k.warnedOfDisk = now
+		k.garden.config.Logger.Error(nil, "The disk is nearly full: make room, or the garden ends when it can write no more",
+			"folder", k.garden.config.DataDir, "freeBytes", free, "refusesNewObjectsBelowBytes", roomForNewObjects)
+	}
+	return nil
+}
+
+// refusal says why nothing new is taken in; nil when there is room.
+func refusal(usedPercent, free int64) *string {
+	var why string
+	switch {
+	case usedPercent >= refuseAbove:
+		why = fmt.Sprintf("the garden's store is over %d%% of its quota; delete what is not needed, or raise the quota with --store-quota", refuseAbove)
+	case free < roomForNewObjects:
+		why = fmt.Sprintf("the disk of the garden's data has %d MiB free, less than %d MiB; make room on it", free>>20, roomForNewObjects>>20)
+	default:
 		return nil
 	}
-	k.warned = now
-	k.garden.config.Logger.Error(nil, "The store is nearly full: delete what is not needed, or raise its quota",
-		"usedPercent", used, "quotaBytes", usage.QuotaBytes, "refusesNewObjectsAbovePercent", refuseAbove)
-	return nil
+	return &why
 }
 
 func (k *keeper) defragment(ctx context.Context, before etcd.Usage) (etcd.Usage, error) {
@@ -138,15 +163,15 @@ var _ admission.ValidationInterface = (*keeper)(nil)
 func (k *keeper) Handles(operation admission.Operation) bool { return operation == admission.Create }
 
 // Validate implements admission.ValidationInterface: it refuses new objects
-// while the store is nearly full.
+// while the store or its disk is nearly full.
 func (k *keeper) Validate(_ context.Context, attributes admission.Attributes, _ admission.ObjectInterfaces) error {
-	if !k.refusing.Load() || attributes.GetSubresource() != "" || passing(attributes) {
+	why := k.refusing.Load()
+	if why == nil || attributes.GetSubresource() != "" || passing(attributes) {
 		return nil
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusInsufficientStorage, Reason: metav1.StatusReason("InsufficientStorage"),
-		Message: fmt.Sprintf("%s %q was not created: the garden's store is over %d%% of its quota; delete what is not needed, or raise the quota with --store-quota",
-			attributes.GetResource().Resource, attributes.GetName(), refuseAbove),
+		Message: fmt.Sprintf("%s %q was not created: %s", attributes.GetResource().Resource, attributes.GetName(), *why),
 	}}
 }
 
