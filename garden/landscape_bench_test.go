@@ -45,6 +45,8 @@ type landscape struct {
 func newLandscape(b *testing.B, dir string) *landscape {
 	b.Helper()
 	l := &landscape{b: b, config: childConfig(b, dir)}
+	// As controllers of Go's types speak.
+	l.config.ContentType = runtime.ContentTypeProtobuf
 	l.client = benchClient(b, l.config)
 	config := rest.CopyConfig(l.config)
 	config.GroupVersion, config.APIPath = ptr.To(v1beta1.SchemeGroupVersion), "/apis"
