@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,12 @@ func TestNamespaceDeletion(t *testing.T) {
 	held := newShoot(namespace, "held")
 	held.Finalizers = []string{"example.org/held"}
 	create(t, held)
+	// As long as there is a project its namespace stays.
+	project := &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: strings.TrimPrefix(namespace, "garden-")}}
+	patch(t, project, `{"metadata":{"annotations":{"confirmation.gardener.cloud/deletion":"true"}}}`)
+	if err := c.Delete(ctx, project); err != nil {
+		t.Fatal(err)
+	}
 	space := &kubev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 	if err := c.Delete(ctx, space); err != nil {
 		t.Fatal(err)
