@@ -20,7 +20,6 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/options"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -243,10 +242,9 @@ func (i *instance) groups(config *genericapiserver.RecommendedConfig) []strategy
 // install builds the server with all groups.
 func (i *instance) install(c configured) (*genericapiserver.GenericAPIServer, error) {
 	groups := i.register.groups
-	storage := storagebackend.NewDefaultConfig(prefix, nil)
-	*storage = c.etcd.StorageConfig
+	storage := c.etcd.StorageConfig
 	storage.StorageObjectCountTracker = c.config.StorageObjectCountTracker
-	factory := strategy.NewStorageFactory(i.scheme, groups, *storage, c.config.EffectiveVersion, resourceConfig(groups))
+	factory := strategy.NewStorageFactory(i.scheme, groups, storage, c.config.EffectiveVersion, resourceConfig(groups))
 	if err := c.etcd.ApplyWithStorageFactoryTo(factory, &c.config.Config); err != nil {
 		return nil, fmt.Errorf("configuring the storage: %w", err)
 	}
