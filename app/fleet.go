@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
+	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/project/project"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/fault"
@@ -31,6 +32,25 @@ import (
 
 // adder is a controller that has not been added yet.
 type adder interface{ AddToManager(manager.Manager) error }
+
+// addFunc is one or several.
+type addFunc func(manager.Manager) error
+
+// AddToManager implements adder.
+func (f addFunc) AddToManager(mgr manager.Manager) error { return f(mgr) }
+
+// addFleet adds the fleet's controllers, and the indexes by which they list.
+func addFleet(ctx context.Context, mgr manager.Manager, c FleetConfig) error {
+	if err := index.Register(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	for _, add := range fleetControllers(c) {
+		if err := add.AddToManager(mgr); err != nil {
+			return fmt.Errorf("adding a controller: %w", err)
+		}
+	}
+	return nil
+}
 
 // FleetConfig configures the fleet's controllers.
 type FleetConfig struct {
@@ -101,10 +121,8 @@ func ControllerManager(ctx context.Context, cfg *rest.Config, c FleetConfig, out
 	})); err != nil {
 		return fmt.Errorf("adding the start check: %w", err)
 	}
-	for _, add := range fleetControllers(c) {
-		if err := add.AddToManager(mgr); err != nil {
-			return fmt.Errorf("adding a controller: %w", err)
-		}
+	if err := addFleet(ctx, mgr, c); err != nil {
+		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)

@@ -121,7 +121,10 @@ func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger)
 	if err != nil {
 		return fmt.Errorf("making the controllers' manager: %w", err)
 	}
-	for _, add := range append(fleetControllers(defaultFleet()), append(a.controllers(), a.offers()...)...) {
+	if err := addFleet(ctx, mgr, defaultFleet()); err != nil {
+		return err
+	}
+	for _, add := range append(a.controllers(), a.offers()...) {
 		if err := add.AddToManager(mgr); err != nil {
 			return fmt.Errorf("adding a controller: %w", err)
 		}
