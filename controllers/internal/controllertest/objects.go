@@ -1,0 +1,60 @@
+package controllertest
+
+import (
+	"context"
+	"testing"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/bootstrap"
+	"github.com/loam-cloud/loam/garden/gardentest"
+)
+
+// NewSeed makes a Seed with a random name.
+func NewSeed(tb testing.TB, change ...func(*gardencorev1beta1.Seed)) *gardencorev1beta1.Seed {
+	tb.Helper()
+	seed := bootstrap.LocalSeed("s"+rand.String(6), bootstrap.Name)
+	return create(tb, seed, change)
+}
+
+// NewShoot makes a Shoot with a random name on the local cloud profile; it may be
+// deleted.
+func NewShoot(tb testing.TB, namespace string, change ...func(*gardencorev1beta1.Shoot)) *gardencorev1beta1.Shoot {
+	tb.Helper()
+	shoot := &gardencorev1beta1.Shoot{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: "p" + rand.String(5),
+			Annotations: map[string]string{v1beta1constants.ConfirmationDeletion: "true"},
+		},
+		Spec: gardencorev1beta1.ShootSpec{
+			CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: v1beta1constants.CloudProfileReferenceKindCloudProfile, Name: bootstrap.Name},
+			Region:       bootstrap.Name, Kubernetes: gardencorev1beta1.Kubernetes{Version: gardentest.Versions()[0][1:]},
+			Provider: gardencorev1beta1.Provider{Type: bootstrap.Name},
+		},
+	}
+	return create(tb, shoot, change)
+}
+
+func create[T client.Object](tb testing.TB, object T, change []func(T)) T {
+	tb.Helper()
+	for _, c := range change {
+		c(object)
+	}
+	if err := gardentest.Client(tb).Create(context.Background(), object); err != nil {
+		tb.Fatalf("creating %T %q: %v", object, object.GetName(), err)
+	}
+	return object
+}
+
+// Refresh reads an object again; it has to be there.
+func Refresh[T client.Object](tb testing.TB, object T) T {
+	tb.Helper()
+	if err := gardentest.Client(tb).Get(context.Background(), client.ObjectKeyFromObject(object), object); err != nil {
+		tb.Fatalf("reading %T %q: %v", object, object.GetName(), err)
+	}
+	return object
+}
