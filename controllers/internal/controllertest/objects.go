@@ -39,6 +39,16 @@ func NewShoot(tb testing.TB, namespace string, change ...func(*gardencorev1beta1
 	return create(tb, shoot, change)
 }
 
+// GardenProject makes namespace garden one that clusters can live in.
+func GardenProject(tb testing.TB) {
+	tb.Helper()
+	namespace := v1beta1constants.GardenNamespace
+	project := &gardencorev1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Spec: gardencorev1beta1.ProjectSpec{Namespace: &namespace}}
+	if err := gardentest.Client(tb).Create(context.Background(), project); client.IgnoreAlreadyExists(err) != nil {
+		tb.Fatalf("creating project %q: %v", namespace, err)
+	}
+}
+
 func create[T client.Object](tb testing.TB, object T, change []func(T)) T {
 	tb.Helper()
 	for _, c := range change {

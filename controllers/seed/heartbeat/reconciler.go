@@ -102,7 +102,12 @@ func (r *Reconciler) report(ctx context.Context, seed *gardencorev1beta1.Seed) e
 	if equality.Semantic.DeepEqual(base.Status, seed.Status) {
 		return nil
 	}
-	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, seed, client.MergeFrom(base))); err != nil {
+	// Conditions are a list that the fleet's controllers write to as well.
+	err := r.Client.Status().Patch(ctx, seed, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		return nil // the next beat reports over what is new
+	}
+	if err := client.IgnoreNotFound(err); err != nil {
 		return fmt.Errorf("reporting the state of seed %q: %w", seed.Name, err)
 	}
 	return nil
