@@ -24,8 +24,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
+	"github.com/loam-cloud/loam/controllers/event"
+	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/project/project"
+	"github.com/loam-cloud/loam/controllers/seed/backupbucketscheck"
+	"github.com/loam-cloud/loam/controllers/seed/extensionscheck"
+	"github.com/loam-cloud/loam/controllers/seed/secrets"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/fault"
 )
@@ -71,11 +76,19 @@ func defaultFleet() FleetConfig {
 // process runs them.
 func fleetControllers(c FleetConfig) []adder {
 	own := c.ControllerManager.Controllers
-	return []adder{
+	all := []adder{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
+		&gardenletlifecycle.Reconciler{Config: *own.Seed},
 		&project.Reconciler{Config: *own.Project},
+		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
+		&extensionscheck.Reconciler{Config: *own.SeedExtensionsCheck},
+		&secrets.Reconciler{},
 	}
+	if own.Event != nil {
+		all = append(all, &event.Reconciler{Config: *own.Event})
+	}
+	return all
 }
 
 // oldestServer is the first Kubernetes version whose API the controllers work on

@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/controllers/cloudprofile/nodeimages"
+	"github.com/loam-cloud/loam/controllers/event"
 	"github.com/loam-cloud/loam/controllers/seed/heartbeat"
 	"github.com/loam-cloud/loam/controllers/shoot/care"
 	"github.com/loam-cloud/loam/controllers/shoot/lifecycle"
@@ -101,7 +103,10 @@ func managerOptions(logger logr.Logger) manager.Options {
 		Metrics:                server.Options{BindAddress: "0"},
 		HealthProbeBindAddress: "0",
 		// Who set which field is half of a small object, and nobody here asks.
-		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject:         map[client.Object]cache.ByObject{&eventsv1.Event{}: {Transform: event.Trim}},
+		},
 		// Only what controllers watch is kept in memory, and Secrets never are.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
 			&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}, &gardencorev1beta1.InternalSecret{},
