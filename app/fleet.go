@@ -24,10 +24,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
+	"github.com/loam-cloud/loam/controllers/cloudprofile"
+	"github.com/loam-cloud/loam/controllers/controllerdeployment/controllerdeployment"
 	"github.com/loam-cloud/loam/controllers/event"
+	"github.com/loam-cloud/loam/controllers/exposureclass"
 	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/namespacedcloudprofile"
 	"github.com/loam-cloud/loam/controllers/project/project"
+	"github.com/loam-cloud/loam/controllers/quota"
 	"github.com/loam-cloud/loam/controllers/seed/backupbucketscheck"
 	"github.com/loam-cloud/loam/controllers/seed/extensionscheck"
 	"github.com/loam-cloud/loam/controllers/seed/secrets"
@@ -79,8 +84,13 @@ func fleetControllers(c FleetConfig) []adder {
 	all := []adder{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
+		&cloudprofile.Reconciler{Config: *own.CloudProfile},
+		&controllerdeployment.Reconciler{Config: *own.ControllerDeployment},
+		&exposureclass.Reconciler{Config: *own.ExposureClass},
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
+		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
 		&project.Reconciler{Config: *own.Project},
+		&quota.Reconciler{Config: *own.Quota},
 		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
 		&extensionscheck.Reconciler{Config: *own.SeedExtensionsCheck},
 		&secrets.Reconciler{},

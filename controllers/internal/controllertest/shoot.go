@@ -1,0 +1,65 @@
+package controllertest
+
+import (
+	"testing"
+	"time"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Shoot is one that the garden of a test takes, with one pool of workers and
+// without a seed. It is not created.
+func Shoot(namespace, name string) *gardencorev1beta1.Shoot {
+	return &gardencorev1beta1.Shoot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: gardencorev1beta1.ShootSpec{
+			CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: "local"},
+			Region:       "local",
+			Provider: gardencorev1beta1.Provider{Type: "local", Workers: []gardencorev1beta1.Worker{{
+				Name: "workers", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: "local"},
+			}}},
+			Kubernetes: gardencorev1beta1.Kubernetes{Version: "1.36.3"},
+		},
+	}
+}
+
+// Create makes objects. Nothing removes them but the end of the garden.
+func Create(tb testing.TB, c client.Client, objects ...client.Object) {
+	tb.Helper()
+	for _, object := range objects {
+		if err := c.Create(tb.Context(), object); err != nil {
+			tb.Fatalf("creating %T %q: %v", object, object.GetName(), err)
+		}
+	}
+}
+
+// SetStatus changes the status of a Shoot.
+func SetStatus(tb testing.TB, c client.Client, shoot *gardencorev1beta1.Shoot, change func(*gardencorev1beta1.ShootStatus)) {
+	tb.Helper()
+	base := shoot.DeepCopy()
+	change(&shoot.Status)
+	if err := c.Status().Patch(tb.Context(), shoot, client.MergeFrom(base)); err != nil {
+		tb.Fatalf("changing the status of shoot %q: %v", shoot.Name, err)
+	}
+}
+
+// Change patches an object with what change does to it.
+func Change[T client.Object](tb testing.TB, c client.Client, object T, change func(T)) {
+	tb.Helper()
+	base, ok := object.DeepCopyObject().(T)
+	if !ok {
+		tb.Fatalf("the copy of a %T is none", object)
+	}
+	change(object)
+	if err := c.Patch(tb.Context(), object, client.MergeFrom(base)); err != nil {
+		tb.Fatalf("changing %T %q: %v", object, object.GetName(), err)
+	}
+}
+
+// LastOperation is one of a type and in a state that was reported at a time.
+func LastOperation(kind gardencorev1beta1.LastOperationType, state gardencorev1beta1.LastOperationState, at time.Time) *gardencorev1beta1.LastOperation {
+	return ptr.To(gardencorev1beta1.LastOperation{Type: kind, State: state, LastUpdateTime: metav1.NewTime(at)})
+}
