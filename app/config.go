@@ -19,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/audit"
+	"github.com/loam-cloud/loam/garden/backup"
 )
 
 // Version is Loam's version.
@@ -36,7 +37,7 @@ type Config struct {
 	// Etcd holds the garden's objects, when it is used, instead of DataDir.
 	Etcd garden.ExternalEtcd
 	// Backups says how the garden backs itself up.
-	Backups garden.Backups
+	Backups backup.Schedule
 	// StoreQuotaBytes bounds the garden's own store; 8 GiB when 0.
 	StoreQuotaBytes int64
 	// DockerHost is the Docker Engine API; empty means DOCKER_HOST, else the

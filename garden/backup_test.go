@@ -174,7 +174,7 @@ func TestBackupsByThemselves(t *testing.T) {
 		}
 	}
 	config := gardenConfig(t, dir)
-	config.Backups = garden.Backups{Keep: 2}
+	config.Backups = backup.Schedule{Keep: 2}
 	g, err := garden.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)

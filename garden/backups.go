@@ -12,39 +12,14 @@ import (
 	"time"
 
 	"filippo.io/age"
-	"github.com/google/renameio/v2"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/backup"
 	"github.com/loam-cloud/loam/garden/internal/etcd"
 )
 
-const (
-	backupsDir    = "backups"
-	backupKeyFile = "backup.key"
-	snapshotFile  = "etcd.db"
-
-	defaultBackupInterval = 24 * time.Hour
-	defaultBackupsKept    = 7
-	// lookForBackup is how often a garden looks whether a backup is due: one that
-	// is started now and then has them too.
-	lookForBackup = time.Minute
-)
-
-// Backups says how a garden backs itself up.
-type Backups struct {
-	// Dir is where backups are written; "backups" in the data folder when empty.
-	// Another disk protects against more.
-	Dir string
-	// Interval is how far apart they are; a day when 0, never when negative.
-	Interval time.Duration
-	// Keep is how many there are; 7 when 0.
-	Keep int
-	// Recipients may open them. When empty the key in the file backup.key of the
-	// data folder does, which is made when it is missing.
-	Recipients []age.Recipient
-}
+// snapshotFile is the store in a backup.
+const snapshotFile = "etcd.db"
 
 // Backup writes the garden as of one moment to w, encrypted for recipients,
 // while the garden goes on. The store must be its own.
@@ -150,70 +125,6 @@ func Restore(ctx context.Context, r io.Reader, dataDir string, identities ...age
 		return manifest, fmt.Errorf("taking the place of %q: %w", dataDir, err)
 	}
 	return manifest, nil
-}
-
-// backUpRegularly writes a backup whenever one is due, until ctx ends.
-func (g *Garden) backUpRegularly(ctx context.Context) {
-	settings := g.config.Backups
-	if g.store == nil || settings.Interval < 0 {
-		return
-	}
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		due, err := backupDue(settings, time.Now())
-		if err == nil && due {
-			err = g.backUpNow(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			g.config.Logger.Error(err, "The garden could not be backed up", "folder", settings.Dir)
-		}
-	}, lookForBackup)
-}
-
-// backupDue tells whether the newest backup is older than it should be.
-func backupDue(settings Backups, now time.Time) (bool, error) {
-	entries, err := os.ReadDir(settings.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("listing backups: %w", err)
-	}
-	threshold := backup.Name(now.Add(-settings.Interval))
-	for _, entry := range entries {
-		// Names sort by time.
-		if filepath.Ext(entry.Name()) == filepath.Ext(threshold) && entry.Name() > threshold {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-func (g *Garden) backUpNow(ctx context.Context) error {
-	settings := g.config.Backups
-	if err := os.MkdirAll(settings.Dir, 0o700); err != nil {
-		return fmt.Errorf("making a folder for backups: %w", err)
-	}
-	recipients := settings.Recipients
-	if len(recipients) == 0 {
-		recipient, err := backup.EnsureKey(g.path(backupKeyFile))
-		if err != nil {
-			return err
-		}
-		recipients = []age.Recipient{recipient}
-	}
-	began := time.Now()
-	name := filepath.Join(settings.Dir, backup.Name(began))
-	file, err := renameio.NewPendingFile(name, renameio.WithTempDir(settings.Dir), renameio.WithPermissions(0o600))
-	if err != nil {
-		return fmt.Errorf("writing a backup: %w", err)
-	}
-	defer func() { _ = file.Cleanup() }() // nothing is left to do when it was replaced
-	if err := g.Backup(ctx, file, recipients...); err != nil {
-		return err
-	}
-	if err := file.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("writing a backup: %w", err)
-	}
-	removed, err := backup.Prune(settings.Dir, settings.Keep)
-	g.config.Logger.Info("The garden is backed up", "file", name, "took", time.Since(began).Round(time.Millisecond).String(), "removed", len(removed))
-	return err
 }
 
 // removeStaging removes what an interrupted backup left in the data folder.

@@ -15,6 +15,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/backup"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
 )
@@ -86,7 +87,7 @@ func (g *Garden) removeMade() {
 		}
 		return
 	}
-	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, auditFile, backupKeyFile, lockFile} {
+	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, auditFile, backup.KeyFile, lockFile} {
 		_ = os.RemoveAll(g.path(name))
 	}
 	// It stays when it was there before, or holds what is not ours.

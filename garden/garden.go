@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/loam-cloud/loam/garden/audit"
+	"github.com/loam-cloud/loam/garden/backup"
 )
 
 // DefaultListen is where a garden listens when nothing else is said.
@@ -32,7 +33,7 @@ type Config struct {
 	// Keys and certificates stay in DataDir.
 	Etcd ExternalEtcd
 	// Backups says how the garden backs itself up.
-	Backups Backups
+	Backups backup.Schedule
 	// Version is that of the program, for the record.
 	Version string
 	// StoreQuotaBytes bounds the file of the garden's own store; 8 GiB when 0.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -116,15 +115,6 @@ func withDefaults(cfg Config) Config {
 	if cfg.StoreQuotaBytes == 0 {
 		cfg.StoreQuotaBytes = etcd.DefaultQuotaBytes
 	}
-	if cfg.Backups.Dir == "" {
-		cfg.Backups.Dir = filepath.Join(cfg.DataDir, backupsDir)
-	}
-	if cfg.Backups.Interval == 0 {
-		cfg.Backups.Interval = defaultBackupInterval
-	}
-	if cfg.Backups.Keep == 0 {
-		cfg.Backups.Keep = defaultBackupsKept
-	}
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = defaultStopTimeout
 	}
@@ -178,7 +168,9 @@ func (g *Garden) startControllers() error {
 	}
 	go g.renewCertificates(ctx)
 	go g.keeper.run(ctx)
-	go g.backUpRegularly(ctx)
+	if g.store != nil {
+		go g.config.Backups.Run(ctx, g.config.DataDir, g.Backup, g.config.Logger)
+	}
 	go returnMemory(ctx)
 	return nil
 }

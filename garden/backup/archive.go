@@ -1,6 +1,6 @@
-// Package backup is the file format of a garden's backups: every file that the
-// garden needs to begin again, with checksums, encrypted so that it may lie
-// anywhere.
+// Package backup is the file format of a garden's backups, and when a garden
+// writes them by itself: every file that the garden needs to begin again, with
+// checksums, encrypted so that it may lie anywhere.
 //
 // A backup is an age file (age-encryption.org/v1) around a tar stream. The
 // stream begins with manifest.json, holds the files that the manifest names, and
@@ -23,8 +23,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -203,35 +201,3 @@ func readFile(in *tar.Reader, dir, name string) (sum string, err error) {
 	_, err = io.Copy(io.MultiWriter(file, digest), in)
 	return hexSum(digest), errors.Join(err, file.Sync(), file.Close())
 }
-
-// Prune removes all but the newest keep files of dir that Name made, and returns
-// the names of those removed.
-func Prune(dir string, keep int) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("listing backups: %w", err)
-	}
-	var names []string
-	for _, entry := range entries {
-		if entry.Type().IsRegular() && strings.HasPrefix(entry.Name(), namePrefix) && strings.HasSuffix(entry.Name(), nameSuffix) {
-			names = append(names, entry.Name())
-		}
-	}
-	// Names sort by time.
-	slices.Sort(names)
-	old := names[:max(0, len(names)-keep)]
-	for _, name := range old {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return nil, fmt.Errorf("removing an old backup: %w", err)
-		}
-	}
-	return old, nil
-}
-
-const (
-	namePrefix = "garden-"
-	nameSuffix = ".loam-backup"
-)
-
-// Name is that of a backup of some moment. Later ones sort after earlier ones.
-func Name(at time.Time) string { return namePrefix + at.UTC().Format("20060102T150405Z") + nameSuffix }
