@@ -16,6 +16,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/backup"
+	"github.com/loam-cloud/loam/garden/internal/lock"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
 )
@@ -30,6 +31,11 @@ const (
 )
 
 func (g *Garden) path(name string) string { return filepath.Join(g.config.DataDir, name) }
+
+// ReadLock tells whether a garden runs on dataDir and under which process id.
+// The id is 0 when none runs, or when it starts at this very moment and has not
+// written it yet. A missing folder means that none runs.
+func ReadLock(dataDir string) (pid int, running bool, err error) { return lock.Read(dataDir) }
 
 // claim takes the data folder and the port, the two things that a user may have
 // to change.
@@ -47,7 +53,7 @@ func (g *Garden) claim(ctx context.Context) error {
 	if g.made, err = makeFolder(g.config.DataDir); err != nil {
 		return fault.New(fault.Invalid, "data folder %q cannot be made: %w", g.config.DataDir, err)
 	}
-	if g.lock, err = takeLock(ctx, g.config.DataDir); err != nil {
+	if g.lock, err = lock.Take(ctx, g.config.DataDir); err != nil {
 		// What was made is perhaps used by whoever has the lock.
 		return err
 	}
@@ -87,7 +93,7 @@ func (g *Garden) removeMade() {
 		}
 		return
 	}
-	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, auditFile, backup.KeyFile, lockFile} {
+	for _, name := range []string{etcdDir, pkiDir, encryptionFile, kubeconfigFile, auditFile, backup.KeyFile, lock.File} {
 		_ = os.RemoveAll(g.path(name))
 	}
 	// It stays when it was there before, or holds what is not ours.
@@ -96,8 +102,8 @@ func (g *Garden) removeMade() {
 
 // withUnlock gives the lock back after an error and keeps that error alone
 // unless the lock adds one.
-func withUnlock(err error, lock *flock.Flock) error {
-	if unlock := lock.Close(); unlock != nil {
+func withUnlock(err error, taken *flock.Flock) error {
+	if unlock := taken.Close(); unlock != nil {
 		return errors.Join(err, unlock)
 	}
 	return err

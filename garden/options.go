@@ -24,6 +24,8 @@ import (
 	certapproval "k8s.io/kubernetes/plugin/pkg/admission/certificates/approval"
 	certsigning "k8s.io/kubernetes/plugin/pkg/admission/certificates/signing"
 	certsubjectrestriction "k8s.io/kubernetes/plugin/pkg/admission/certificates/subjectrestriction"
+
+	"github.com/loam-cloud/loam/garden/internal/tokens"
 )
 
 // tokenIssuer is the issuer in service account tokens. Changing it invalidates
@@ -82,7 +84,7 @@ func (g *Garden) setAuthentication(o *options.Options) {
 	authentication.Anonymous = nil
 	authentication.ServiceAccounts.KeyFiles = []string{g.files.ServiceAccountKey}
 	authentication.ServiceAccounts.Issuers = []string{tokenIssuer}
-	authentication.ServiceAccounts.OptionalTokenGetter = newTokenGetter
+	authentication.ServiceAccounts.OptionalTokenGetter = tokens.NewGetter
 	o.ServiceAccountSigningKeyFile = g.files.ServiceAccountKey
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
@@ -34,6 +35,7 @@ import (
 
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/audit"
+	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
@@ -147,6 +149,23 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	// It dials cluster services, of which there are none.
 	c.aggregator.ExtraConfig.DisableRemoteAvailableConditionController = true
 	return c, nil
+}
+
+// restrict puts what looks into the writes of agents and members, and what keeps
+// the namespaces of projects, at the end of admission, and fills what the
+// authorizer of agents knows once the server serves. The server is not ready
+// before.
+func (c *chain) restrict(kube kubernetes.Interface) {
+	generic := c.control.Generic
+	generic.AdmissionControl = admission.NewChainHandler(generic.AdmissionControl,
+		seeds.NewRestriction(c.agents), projects.NewRestriction(generic.Authorization.Authorizer), projects.NewNamespaceGuard(c.stores))
+	generic.AddPostStartHookOrDie("loam-seed-authorizer", func(hook genericapiserver.PostStartHookContext) error {
+		sources, err := seeds.Sources(c.stores, kube)
+		if err != nil {
+			return err
+		}
+		return c.agents.Keep(hook, sources)
+	})
 }
 
 // storageFactory is Kubernetes' own, for the garden's groups: theirs refuses

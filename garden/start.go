@@ -22,6 +22,7 @@ import (
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/internal/etcd"
+	"github.com/loam-cloud/loam/garden/internal/klogs"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kubecontrollers"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -61,7 +62,7 @@ type Garden struct {
 	// keysInUse keeps the keys for secrets at rest as they are while it is held.
 	keysInUse sync.RWMutex
 	rotating  sync.Mutex
-	klog      *klogWriter
+	klog      *klogs.Writer
 
 	// Three lives, ended in this order: what PostStart began, Kubernetes'
 	// controllers and upkeep, the API server.
@@ -87,7 +88,7 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	g := &Garden{config: withDefaults(cfg), stopped: make(chan struct{}), done: make(chan struct{})}
 	g.keeper = &keeper{garden: g, free: freeOnDisk}
 	var err error
-	if g.klog, err = routeKlog(g.config.Logger); err != nil {
+	if g.klog, err = klogs.Route(g.config.Logger); err != nil {
 		return nil, err
 	}
 	if err := g.claim(ctx); err != nil {
@@ -98,7 +99,7 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 		g.removeMade()
 		return nil, withUnlock(err, g.lock)
 	}
-	g.klog.loud.Store(true)
+	g.klog.SetLoud(true)
 	// Not before: collections would be a third of a start's work.
 	debug.SetGCPercent(gcPercent)
 	if g.store != nil {

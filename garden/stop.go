@@ -59,7 +59,7 @@ func orUnknown(err error) error {
 
 // closeParts ends whatever runs, in the opposite order of run.
 func (g *Garden) closeParts() {
-	g.klog.loud.Store(false)
+	g.klog.SetLoud(false)
 	for _, cancel := range []context.CancelFunc{g.stopFleet, g.stopControllers} {
 		if cancel != nil {
 			cancel()

@@ -1,4 +1,8 @@
-package garden
+// Package lock makes one process at a time the user of a garden's data folder.
+//
+// The garden takes the lock, command line tools look at it through the garden. It
+// must not know what else is in the folder.
+package lock
 
 import (
 	"context"
@@ -17,16 +21,17 @@ import (
 )
 
 const (
-	lockFile = "loam.lock"
-	// lockPatience bridges the moment for which ReadLock holds the lock.
-	lockPatience = 500 * time.Millisecond
+	// File is the lock in a data folder; it holds the process id of who has it.
+	File = "loam.lock"
+	// patience bridges the moment for which Read holds the lock.
+	patience = 500 * time.Millisecond
 )
 
-// ReadLock tells whether a garden runs on dataDir and under which process id.
+// Read tells whether a garden runs on dataDir and under which process id.
 // The id is 0 when none runs, or when it starts at this very moment and has not
 // written it yet. A missing folder means that none runs.
-func ReadLock(dataDir string) (pid int, running bool, err error) {
-	path := filepath.Join(dataDir, lockFile)
+func Read(dataDir string) (pid int, running bool, err error) {
+	path := filepath.Join(dataDir, File)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
@@ -38,11 +43,11 @@ func ReadLock(dataDir string) (pid int, running bool, err error) {
 	if free {
 		return 0, false, lock.Close()
 	}
-	return lockHolder(path), true, nil
+	return holder(path), true, nil
 }
 
-// lockHolder reads the process id out of a lock file, 0 when there is none.
-func lockHolder(path string) int {
+// holder reads the process id out of a lock file, 0 when there is none.
+func holder(path string) int {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0
@@ -54,16 +59,16 @@ func lockHolder(path string) int {
 	return pid
 }
 
-// takeLock makes this process the one that uses dataDir. The kernel gives the
+// Take makes this process the one that uses dataDir. The kernel gives the
 // lock back when the process ends, however it ends.
-func takeLock(ctx context.Context, dataDir string) (*flock.Flock, error) {
-	path := filepath.Join(dataDir, lockFile)
+func Take(ctx context.Context, dataDir string) (*flock.Flock, error) {
+	path := filepath.Join(dataDir, File)
 	lock := flock.New(path, flock.SetPermissions(0o600))
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	locked, err := lock.TryLockContext(ctx, 20*time.Millisecond)
 	if errors.Is(err, context.DeadlineExceeded) || (err == nil && !locked) {
-		if pid := lockHolder(path); pid > 0 {
+		if pid := holder(path); pid > 0 {
 			return nil, fault.New(fault.Invalid, "a garden runs on %q already, as process %d: stop it with \"loam down\", or choose another folder with --data-dir", dataDir, pid)
 		}
 		return nil, fault.New(fault.Invalid, "another process is starting a garden on %q: choose another folder with --data-dir", dataDir)

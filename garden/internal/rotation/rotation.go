@@ -1,9 +1,15 @@
-package garden
+// Package rotation replaces the key by which a garden's secrets are encrypted in
+// its store.
+//
+// The garden is its caller. It must not know how the server finds its keys, only
+// what it writes with them.
+package rotation
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -16,9 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/internal/etcd"
 	"github.com/loam-cloud/loam/garden/internal/pki"
-	"github.com/loam-cloud/loam/garden/scheme"
 )
 
 const (
@@ -40,76 +45,80 @@ func encryptedPrefixes() []string {
 	return []string{"/registry/secrets/", "/registry/" + corev1beta1.GroupName + "/internalsecrets/"}
 }
 
-// RotateEncryptionKey makes a new key for secrets at rest, writes every secret
-// again with it, proves that in the store, and forgets the old key and everything
-// it wrote. It tells progress. Interrupted at any moment it can be called again
-// and goes on.
-func (g *Garden) RotateEncryptionKey(ctx context.Context, progress func(string)) error {
-	if g.store == nil {
-		return fault.New(fault.Invalid, "the objects are in an etcd that others run: the history that it keeps cannot be cleared from here")
-	}
-	if !g.rotating.TryLock() {
-		return fault.New(fault.Transient, "the encryption key is being rotated already")
-	}
-	defer g.rotating.Unlock()
-	c, err := client.New(g.RESTConfig(), client.Options{Scheme: scheme.Client()})
-	if err != nil {
-		return fmt.Errorf("making a client for the rotation: %w", err)
-	}
-	name, err := pki.BeginKeyRotation(g.path(encryptionFile))
+// Rotation replaces the key by which secrets at rest are encrypted.
+type Rotation struct {
+	Store *etcd.Server
+	// Client writes through the server that encrypts.
+	Client client.Client
+	// KeyFile configures the server's encryption. The server reads it again by
+	// itself.
+	KeyFile string
+	// KeysInUse is held while the old key and what it wrote go.
+	KeysInUse sync.Locker
+}
+
+// Run makes a new key, writes every secret again with it, proves that in the
+// store, and forgets the old key and everything it wrote. It tells progress.
+// Interrupted at any moment it can be called again and goes on. One at a time.
+func (r Rotation) Run(ctx context.Context, progress func(string)) error {
+	name, err := pki.BeginKeyRotation(r.KeyFile)
 	if err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("Key %q is in place; waiting until it is in use, a minute at most", name))
-	if err := g.awaitKey(ctx, c, name); err != nil {
+	if err := r.awaitKey(ctx, name); err != nil {
 		return err
 	}
 	progress("Writing every secret again")
-	written, err := rewriteAll(ctx, c)
+	written, err := rewriteAll(ctx, r.Client)
 	if err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("Wrote %d secrets; looking at what is stored", written))
-	if err := g.proveKey(ctx, name); err != nil {
+	if err := r.proveKey(ctx, name); err != nil {
 		return err
 	}
-	// Backups take keys and store together, so they wait for this last step.
-	g.keysInUse.Lock()
-	defer g.keysInUse.Unlock()
-	usage, err := g.store.Usage(ctx)
-	if err != nil {
-		return err
-	}
-	// Until now the store's history can be read with the old key.
-	if err := g.store.Compact(ctx, usage.Revision); err != nil {
-		return err
-	}
-	if err := g.store.Defragment(ctx); err != nil {
-		return err
-	}
-	if err := pki.EndKeyRotation(g.path(encryptionFile)); err != nil {
+	if err := r.forget(ctx); err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("All secrets are encrypted with key %q; the old key is gone", name))
 	return nil
 }
 
+// forget clears the store's history, which until now can be read with the old
+// key, and then removes that.
+func (r Rotation) forget(ctx context.Context) error {
+	r.KeysInUse.Lock()
+	defer r.KeysInUse.Unlock()
+	usage, err := r.Store.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.Store.Compact(ctx, usage.Revision); err != nil {
+		return err
+	}
+	if err := r.Store.Defragment(ctx); err != nil {
+		return err
+	}
+	return pki.EndKeyRotation(r.KeyFile)
+}
+
 // awaitKey returns when the server writes with the key.
-func (g *Garden) awaitKey(ctx context.Context, c client.Client, name string) error {
-	store, err := g.store.Client()
+func (r Rotation) awaitKey(ctx context.Context, name string) error {
+	store, err := r.Store.Client()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = store.Close() }() // nothing was left to send
 	secret := probe()
 	key := "/registry/secrets/" + secret.Namespace + "/" + secret.Name
-	defer func() { _ = c.Delete(context.WithoutCancel(ctx), probe()) }() // one that stays harms nothing
+	defer func() { _ = r.Client.Delete(context.WithoutCancel(ctx), probe()) }() // one that stays harms nothing
 	err = wait.PollUntilContextTimeout(ctx, time.Second, keyInUse, true, func(ctx context.Context) (bool, error) {
 		secret := probe()
 		secret.StringData = map[string]string{"at": time.Now().Format(time.RFC3339Nano)}
-		err := c.Update(ctx, secret)
+		err := r.Client.Update(ctx, secret)
 		if apierrors.IsNotFound(err) {
-			err = c.Create(ctx, secret)
+			err = r.Client.Create(ctx, secret)
 		}
 		if err != nil {
 			return false, fmt.Errorf("writing a secret to see its key: %w", err)
@@ -163,8 +172,8 @@ func rewrite(ctx context.Context, c client.Client, object client.Object) error {
 }
 
 // proveKey looks at every stored secret.
-func (g *Garden) proveKey(ctx context.Context, name string) error {
-	store, err := g.store.Client()
+func (r Rotation) proveKey(ctx context.Context, name string) error {
+	store, err := r.Store.Client()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,8 @@
-package garden
+// Package klogs brings what the Kubernetes code in this process logs into the
+// garden's own log.
+//
+// The garden is its caller. It must not know what the lines mean.
+package klogs
 
 import (
 	"bytes"
@@ -11,9 +15,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// klogWriter hands klog's warnings and errors on to a logger. Its lines look
+// Writer hands klog's warnings and errors on to a logger. Its lines look
 // like "E1120 09:00:00.000000  1 file.go:1] text".
-type klogWriter struct {
+type Writer struct {
 	logger logr.Logger
 	// loud is set while the garden is ready. Before and after that the code inside
 	// complains, in every good start and stop, about everything that is not there
@@ -21,10 +25,10 @@ type klogWriter struct {
 	loud atomic.Bool
 }
 
-// routeKlog sends warnings and errors of the Kubernetes code in this process to
+// Route sends warnings and errors of the Kubernetes code in this process to
 // logger, and drops everything below. klog is one per process: with a second
 // garden in it, the logger of the last one that was started gets all.
-func routeKlog(logger logr.Logger) (*klogWriter, error) {
+func Route(logger logr.Logger) (*Writer, error) {
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
 	for name, value := range map[string]string{"logtostderr": "false", "alsologtostderr": "false", "stderrthreshold": "FATAL"} {
@@ -32,7 +36,7 @@ func routeKlog(logger logr.Logger) (*klogWriter, error) {
 			return nil, fmt.Errorf("setting klog's flag %s: %w", name, err)
 		}
 	}
-	writer := &klogWriter{logger: logger}
+	writer := &Writer{logger: logger}
 	// klog copies every entry to the outputs of all lower severities.
 	klog.SetOutputBySeverity("INFO", io.Discard)
 	klog.SetOutputBySeverity("WARNING", writer)
@@ -41,8 +45,11 @@ func routeKlog(logger logr.Logger) (*klogWriter, error) {
 	return writer, nil
 }
 
+// SetLoud is for when a garden becomes ready, and when it no longer is.
+func (w *Writer) SetLoud(loud bool) { w.loud.Store(loud) }
+
 // Write implements io.Writer.
-func (w *klogWriter) Write(line []byte) (int, error) {
+func (w *Writer) Write(line []byte) (int, error) {
 	head, text, found := bytes.Cut(line, []byte("] "))
 	if !found {
 		head, text = nil, line

@@ -2,9 +2,15 @@ package garden
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/internal/pki"
+	"github.com/loam-cloud/loam/garden/internal/rotation"
+	"github.com/loam-cloud/loam/garden/scheme"
 )
 
 // renewCertificates keeps a garden that is never restarted from meeting an
@@ -40,4 +46,24 @@ func (g *Garden) writeCertificates(write func(dir string, hosts []string, now ti
 		return err
 	}
 	return pki.WriteKubeconfig(g.KubeconfigPath(), g.url(), files)
+}
+
+// RotateEncryptionKey makes a new key for secrets at rest, writes every secret
+// again with it, proves that in the store, and forgets the old key and everything
+// it wrote. It tells progress. Interrupted at any moment it can be called again
+// and goes on.
+func (g *Garden) RotateEncryptionKey(ctx context.Context, progress func(string)) error {
+	if g.store == nil {
+		return fault.New(fault.Invalid, "the objects are in an etcd that others run: the history that it keeps cannot be cleared from here")
+	}
+	if !g.rotating.TryLock() {
+		return fault.New(fault.Transient, "the encryption key is being rotated already")
+	}
+	defer g.rotating.Unlock()
+	c, err := client.New(g.RESTConfig(), client.Options{Scheme: scheme.Client()})
+	if err != nil {
+		return fmt.Errorf("making a client for the rotation: %w", err)
+	}
+	// Backups take keys and store together, so they wait for the last step.
+	return rotation.Rotation{Store: g.store, Client: c, KeyFile: g.path(encryptionFile), KeysInUse: &g.keysInUse}.Run(ctx, progress)
 }
