@@ -72,8 +72,13 @@ func createUntil(t *testing.T, c client.Client, writers int, prefix string, end 
 	var lock sync.Mutex
 	var names []string
 	var running sync.WaitGroup
+	// A busy host takes its time until the first is acknowledged.
+	var began sync.WaitGroup
+	began.Add(writers)
 	for writer := range writers {
 		running.Go(func() {
+			first := sync.OnceFunc(began.Done)
+			defer first()
 			for i := 0; ctx.Err() == nil; i++ {
 				shoot := newShoot("garden-local", fmt.Sprintf("%s-%d-%d", prefix, writer, i))
 				if err := c.Create(ctx, shoot); err != nil {
@@ -82,9 +87,11 @@ func createUntil(t *testing.T, c client.Client, writers int, prefix string, end 
 				lock.Lock()
 				names = append(names, shoot.Name)
 				lock.Unlock()
+				first()
 			}
 		})
 	}
+	began.Wait()
 	end()
 	cancel()
 	running.Wait()
