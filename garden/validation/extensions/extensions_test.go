@@ -29,6 +29,36 @@ func TestInDeletion(t *testing.T) {
 	}
 }
 
+// TestInstallationReferences wants an installation in a Shoot to come to serve a
+// Seed too and to cease to, and to lead nowhere else otherwise.
+func TestInstallationReferences(t *testing.T) {
+	seed, other := &corev1.ObjectReference{Name: "s"}, &corev1.ObjectReference{Name: "o"}
+	shoot, elsewhere := &corev1.ObjectReference{Namespace: "n", Name: "s"}, &corev1.ObjectReference{Namespace: "o", Name: "s"}
+	of := func(seed, shoot *corev1.ObjectReference) *core.ControllerInstallation {
+		return &core.ControllerInstallation{Spec: core.ControllerInstallationSpec{RegistrationRef: corev1.ObjectReference{Name: "r"}, SeedRef: seed, ShootRef: shoot}}
+	}
+	for name, test := range map[string]struct {
+		now, old *core.ControllerInstallation
+		want     string
+	}{
+		"nowhere":                {of(nil, nil), nil, "spec.seedRef"},
+		"in a seed":              {of(seed, nil), nil, ""},
+		"in a shoot":             {of(nil, shoot), nil, ""},
+		"in both":                {of(seed, shoot), nil, ""},
+		"serves the seed too":    {of(seed, shoot), of(nil, shoot), ""},
+		"ceases to":              {of(nil, shoot), of(seed, shoot), ""},
+		"serves another seed":    {of(other, shoot), of(seed, shoot), "spec.seedRef.name"},
+		"moves to another seed":  {of(other, nil), of(seed, nil), "spec.seedRef.name"},
+		"moves to another shoot": {of(nil, elsewhere), of(nil, shoot), "spec.shootRef.namespace"},
+		"moves into a shoot":     {of(seed, shoot), of(seed, nil), "spec.shootRef.name"},
+	} {
+		errs := extensions.ValidateInstallation(test.now, test.old)
+		if (len(errs) > 0) != (test.want != "") || len(errs) > 0 && errs[0].Field != test.want {
+			t.Errorf("%s: got %v, want %q", name, errs, test.want)
+		}
+	}
+}
+
 func TestPrimaries(t *testing.T) {
 	registration := &core.ControllerRegistration{Spec: core.ControllerRegistrationSpec{Resources: []core.ControllerResource{
 		{Kind: "Worker", Type: "local"}, {Kind: "Network", Type: "calico", Primary: ptr.To(false)}, {Kind: "Bastion", Type: "local", Primary: ptr.To(true)},

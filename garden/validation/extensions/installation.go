@@ -17,11 +17,9 @@ func ValidateInstallation(installation, old *core.ControllerInstallation) field.
 	}
 	seed, shoot := path.Child("seedRef"), path.Child("shootRef")
 	errs := check.Required(path.Child("registrationRef", "name"), spec.RegistrationRef.Name, "names the ControllerRegistration")
-	switch {
-	case spec.SeedRef == nil && spec.ShootRef == nil:
+	// Both are set in a cluster that is a Seed and a Shoot at once.
+	if spec.SeedRef == nil && spec.ShootRef == nil {
 		errs = append(errs, field.Required(seed, "says where to install, if shootRef does not"))
-	case spec.SeedRef != nil && spec.ShootRef != nil:
-		errs = append(errs, field.Forbidden(shoot, "cannot be set beside seedRef"))
 	}
 	if spec.SeedRef != nil {
 		errs = append(errs, check.Required(seed.Child("name"), spec.SeedRef.Name, "names the Seed")...)
@@ -38,7 +36,10 @@ func ValidateInstallation(installation, old *core.ControllerInstallation) field.
 	}
 	if old != nil {
 		errs = append(errs, check.Immutable(path.Child("registrationRef", "name"), spec.RegistrationRef.Name, old.Spec.RegistrationRef.Name)...)
-		errs = append(errs, sameObject(seed, spec.SeedRef, old.Spec.SeedRef)...)
+		// What is installed in a Shoot may come to serve its Seed too, or cease to.
+		if spec.ShootRef == nil || spec.SeedRef != nil && old.Spec.SeedRef != nil {
+			errs = append(errs, sameObject(seed, spec.SeedRef, old.Spec.SeedRef)...)
+		}
 		errs = append(errs, sameObject(shoot, spec.ShootRef, old.Spec.ShootRef)...)
 	}
 	return errs

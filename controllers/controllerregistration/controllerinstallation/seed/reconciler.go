@@ -1,0 +1,120 @@
+// Package seed installs in each Seed the extensions that the Seed and its
+// clusters need, by ControllerInstallations, and removes those that nobody needs
+// any more. controllerregistration adds it.
+//
+// It must not know how an extension is deployed: that is the seed's agent's.
+package seed
+
+import (
+	"context"
+	"errors"
+
+	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/policy"
+)
+
+// Name is the controller's name.
+const Name = "controllerinstallation.seed"
+
+// Reconciler installs extensions in Seeds.
+type Reconciler struct {
+	Client client.Client
+	// Live reads without a cache.
+	Live     client.Reader
+	Recorder events.EventRecorder
+	Config   controllermanagerconfigv1alpha1.ControllerRegistrationControllerConfiguration
+
+	metadata client.Reader
+	reporter installer.Reporter
+}
+
+// Declare tells what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration { return installer.Declare(Name, "seeds") }
+
+func (r *Reconciler) installer() installer.Installer {
+	i := installer.Installer{Client: r.Client, Live: r.Live, Metadata: r.metadata}
+	if i.Metadata == nil {
+		i.Metadata = r.Live
+	}
+	return i
+}
+
+// Reconcile brings the extensions of one Seed to what is wanted.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	seed := &gardencorev1beta1.Seed{}
+	if err := r.Client.Get(ctx, request.NamespacedName, seed); err != nil {
+		r.reporter.Forget(request.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	f, err := r.observe(ctx, seed)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	choice := controllerinstallation.ForSeed(f.SeedFacts)
+	r.reporter.Recorder = r.Recorder
+	r.reporter.Report(ctx, seed, choice)
+	if f.cluster == nil {
+		return policy.Result(r.install(ctx, f, choice))
+	}
+	return policy.Result(r.installBeside(ctx, f, choice))
+}
+
+// facts are what is observed about a Seed.
+type facts struct {
+	controllerinstallation.SeedFacts
+	// cluster is the Shoot that the Seed is at once, if it looks after itself, with
+	// what that one needs.
+	cluster *gardencorev1beta1.Shoot
+	others  controllerinstallation.Choice
+	// all are the installations in that Shoot, whoever needs them.
+	all []gardencorev1beta1.ControllerInstallation
+}
+
+func (r *Reconciler) observe(ctx context.Context, seed *gardencorev1beta1.Seed) (facts, error) {
+	i := r.installer()
+	f := facts{SeedFacts: controllerinstallation.SeedFacts{Seed: seed}}
+	var errs [5]error
+	f.Registrations, errs[0] = i.Registrations(ctx)
+	f.Domains, errs[1] = i.Domains(ctx, seed)
+	f.Backups, errs[2] = i.Backups(ctx, client.MatchingFields{index.SeedName: seed.Name})
+	f.Shoots, errs[3] = i.Shoots(ctx, client.MatchingFields{index.SeedName: seed.Name}, client.MatchingFields{index.StatusSeedName: seed.Name})
+	if _, found := seed.Labels[v1beta1constants.LabelSelfHostedShootCluster]; found {
+		errs[4] = r.observeCluster(ctx, &f)
+	} else {
+		f.all, errs[4] = i.Installations(ctx, client.MatchingFields{index.SeedRefName: seed.Name})
+		f.Installations = f.all
+	}
+	return f, errors.Join(errs[:]...)
+}
+
+// install writes the installations of a Seed. One that fails keeps no other from
+// being written.
+func (r *Reconciler) install(ctx context.Context, f facts, choice controllerinstallation.Choice) error {
+	i := r.installer()
+	have, superfluous := installer.ByRegistration(f.all)
+	var errs []error
+	for j := range f.Registrations {
+		if registration := &f.Registrations[j]; choice.Registrations.Has(registration.Name) {
+			errs = append(errs, i.Ensure(ctx, registration, have[registration.Name], func(s *controllerinstallation.Source) { s.Seed = f.Seed }))
+		}
+	}
+	for name, installation := range have {
+		if !choice.Registrations.Has(name) {
+			superfluous = append(superfluous, installation)
+		}
+	}
+	for _, installation := range superfluous {
+		errs = append(errs, i.Delete(ctx, installation))
+	}
+	return errors.Join(errs...)
+}
