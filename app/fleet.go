@@ -26,6 +26,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
 	"github.com/loam-cloud/loam/controllers/cloudprofile"
 	"github.com/loam-cloud/loam/controllers/controllerdeployment/controllerdeployment"
+	"github.com/loam-cloud/loam/controllers/controllerregistration"
 	"github.com/loam-cloud/loam/controllers/event"
 	"github.com/loam-cloud/loam/controllers/exposureclass"
 	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
@@ -86,6 +87,7 @@ func fleetControllers(c FleetConfig) []adder {
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
 		&cloudprofile.Reconciler{Config: *own.CloudProfile},
 		&controllerdeployment.Reconciler{Config: *own.ControllerDeployment},
+		addFunc(func(mgr manager.Manager) error { return controllerregistration.AddToManager(mgr, *c.ControllerManager) }),
 		&exposureclass.Reconciler{Config: *own.ExposureClass},
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},

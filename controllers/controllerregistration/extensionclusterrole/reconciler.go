@@ -110,11 +110,11 @@ func selectorOf(role client.Object) (labels.Selector, error) {
 	}
 	var parsed metav1.LabelSelector
 	if err := json.Unmarshal([]byte(text), &parsed); err != nil {
-		return nil, fault.New(fault.Invalid, "annotation %s: %q must be a label selector in JSON: %w", key, text, err)
+		return nil, fault.New(fault.Invalid, "annotation %s: %s must be a label selector in JSON: %w", key, text, err)
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&parsed)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "annotation %s: %q: %w", key, text, err)
+		return nil, fault.New(fault.Invalid, "annotation %s: %s: %w", key, text, err)
 	}
 	return selector, nil
 }
@@ -171,14 +171,16 @@ func (r *Reconciler) bind(ctx context.Context, role *metav1.PartialObjectMetadat
 		if err := client.IgnoreNotFound(r.Client.Delete(ctx, have)); err != nil {
 			return fmt.Errorf("replacing cluster role binding %q: %w", have.Name, err)
 		}
-		return r.Client.Create(ctx, wanted)
+		if err := r.Client.Create(ctx, wanted); err != nil {
+			return fmt.Errorf("binding cluster role %q: %w", role.Name, err)
+		}
+		return nil
 	}
 	base := have.DeepCopy()
 	have.Subjects = subjects
 	if !metav1.IsControlledBy(have, role) {
 		have.OwnerReferences = append(have.OwnerReferences, owner)
 	}
-	// The server fills in the group of accounts, which is empty.
 	if equality.Semantic.DeepEqual(base, have) {
 		return nil
 	}
