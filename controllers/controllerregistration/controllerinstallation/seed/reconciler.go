@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/policy"
@@ -60,7 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	choice := controllerinstallation.ForSeed(f.SeedFacts)
+	choice := wanted.ForSeed(f.SeedFacts)
 	r.reporter.Recorder = r.Recorder
 	r.reporter.Report(ctx, seed, choice)
 	if f.cluster == nil {
@@ -71,18 +71,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // facts are what is observed about a Seed.
 type facts struct {
-	controllerinstallation.SeedFacts
+	wanted.SeedFacts
 	// cluster is the Shoot that the Seed is at once, if it looks after itself, with
 	// what that one needs.
 	cluster *gardencorev1beta1.Shoot
-	others  controllerinstallation.Choice
+	others  wanted.Choice
 	// all are the installations in that Shoot, whoever needs them.
 	all []gardencorev1beta1.ControllerInstallation
 }
 
 func (r *Reconciler) observe(ctx context.Context, seed *gardencorev1beta1.Seed) (facts, error) {
 	i := r.installer()
-	f := facts{SeedFacts: controllerinstallation.SeedFacts{Seed: seed}}
+	f := facts{SeedFacts: wanted.SeedFacts{Seed: seed}}
 	var errs [5]error
 	f.Registrations, errs[0] = i.Registrations(ctx)
 	f.Domains, errs[1] = i.Domains(ctx, seed)
@@ -99,13 +99,13 @@ func (r *Reconciler) observe(ctx context.Context, seed *gardencorev1beta1.Seed) 
 
 // install writes the installations of a Seed. One that fails keeps no other from
 // being written.
-func (r *Reconciler) install(ctx context.Context, f facts, choice controllerinstallation.Choice) error {
+func (r *Reconciler) install(ctx context.Context, f facts, choice wanted.Choice) error {
 	i := r.installer()
 	have, superfluous := installer.ByRegistration(f.all)
 	var errs []error
 	for j := range f.Registrations {
 		if registration := &f.Registrations[j]; choice.Registrations.Has(registration.Name) {
-			errs = append(errs, i.Ensure(ctx, registration, have[registration.Name], func(s *controllerinstallation.Source) { s.Seed = f.Seed }))
+			errs = append(errs, i.Ensure(ctx, registration, have[registration.Name], func(s *wanted.Source) { s.Seed = f.Seed }))
 		}
 	}
 	for name, installation := range have {

@@ -9,8 +9,8 @@ import (
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 )
 
 // observeCluster reads what the Shoot that the Seed is at once needs: the Seed
@@ -26,10 +26,10 @@ func (r *Reconciler) observeCluster(ctx context.Context, f *facts) error {
 		return err
 	}
 	f.all = all
-	f.others = controllerinstallation.ForShoot(facts)
+	f.others = wanted.ForShoot(facts)
 	f.PoliciesElsewhere = true
 	for j := range all {
-		if controllerinstallation.OnlySeed(&all[j]) {
+		if wanted.OnlySeed(&all[j]) {
 			f.Installations = append(f.Installations, all[j])
 		}
 	}
@@ -41,23 +41,23 @@ func (r *Reconciler) observeCluster(ctx context.Context, f *facts) error {
 //	the Shoot needs it too:  it is the Shoot's, and says that the Seed needs it
 //	only the Seed needs it:  it is the Seed's, with a label
 //	the Seed does not:       one with the label goes, another is left to the Shoot
-func (r *Reconciler) installBeside(ctx context.Context, f facts, choice controllerinstallation.Choice) error {
+func (r *Reconciler) installBeside(ctx context.Context, f facts, choice wanted.Choice) error {
 	i := r.installer()
 	have, _ := installer.ByRegistration(f.all) // what is superfluous is the Shoot's to remove
 	var errs []error
 	for j := range f.Registrations {
 		registration := &f.Registrations[j]
 		installation := have[registration.Name]
-		switch wanted, shared := choice.Registrations.Has(registration.Name), f.others.Registrations.Has(registration.Name); {
-		case wanted && shared && installation != nil && installation.DeletionTimestamp == nil:
+		switch needed, shared := choice.Registrations.Has(registration.Name), f.others.Registrations.Has(registration.Name); {
+		case needed && shared && installation != nil && installation.DeletionTimestamp == nil:
 			errs = append(errs, i.Change(ctx, installation, func(c *gardencorev1beta1.ControllerInstallation) error {
-				controllerinstallation.Share(c, f.Seed)
+				wanted.Share(c, f.Seed)
 				return nil
 			}))
-		case wanted && shared:
+		case needed && shared:
 			// The Shoot's controller makes it, which wakes this one.
-		case wanted:
-			errs = append(errs, i.Ensure(ctx, registration, installation, func(s *controllerinstallation.Source) {
+		case needed:
+			errs = append(errs, i.Ensure(ctx, registration, installation, func(s *wanted.Source) {
 				s.Seed, s.Shoot, s.SeedOnly = f.Seed, f.cluster, true
 			}))
 		}
@@ -73,14 +73,14 @@ func (r *Reconciler) installBeside(ctx context.Context, f facts, choice controll
 // leave ends that the Seed uses an installation.
 func (r *Reconciler) leave(ctx context.Context, installation *gardencorev1beta1.ControllerInstallation, shared bool) error {
 	i := r.installer()
-	if controllerinstallation.OnlySeed(installation) && !shared {
+	if wanted.OnlySeed(installation) && !shared {
 		return i.Delete(ctx, installation)
 	}
 	if installation.DeletionTimestamp != nil {
 		return nil
 	}
 	return i.Change(ctx, installation, func(c *gardencorev1beta1.ControllerInstallation) error {
-		controllerinstallation.Unshare(c)
+		wanted.Unshare(c)
 		return nil
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
 	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/shoot"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/internal/controllertest"
 )
 
@@ -60,7 +60,7 @@ func (b *both) wantState(want map[string]string) {
 	b.Helper()
 	got := map[string]string{}
 	for name, i := range b.list(client.MatchingFields{"spec.shootRef.name": b.shoot.Name, "spec.shootRef.namespace": b.shoot.Namespace}) {
-		switch only := i.Labels[controllerinstallation.SeedRefName]; {
+		switch only := i.Labels[wanted.SeedRefName]; {
 		case only == b.seed.Name && i.Spec.SeedRef != nil && i.Labels["seed-spec-hash"] != "" && i.Labels["shoot-spec-hash"] == "":
 			got[name] = "seed"
 		case only == "" && i.Spec.SeedRef != nil && i.Spec.SeedRef.Name == b.seed.Name && i.Labels["shoot-spec-hash"] != "":

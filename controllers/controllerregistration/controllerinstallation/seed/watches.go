@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/policy"
 )
@@ -63,7 +63,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	choice := controllerinstallation.ForShoot(facts)
+	choice := wanted.ForShoot(facts)
 	r.reporter.Recorder = r.Recorder
 	r.reporter.Report(ctx, shoot, choice)
 	return policy.Result(r.install(ctx, facts, all, choice))
@@ -71,22 +71,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // install writes the installations of a Shoot. One that fails keeps no other from
 // being written.
-func (r *Reconciler) install(ctx context.Context, f controllerinstallation.ShootFacts, all []gardencorev1beta1.ControllerInstallation, choice controllerinstallation.Choice) error {
+func (r *Reconciler) install(ctx context.Context, f wanted.ShootFacts, all []gardencorev1beta1.ControllerInstallation, choice wanted.Choice) error {
 	i := r.installer()
 	have, superfluous := installer.ByRegistration(all)
 	var errs []error
 	for j := range f.Registrations {
 		if registration := &f.Registrations[j]; choice.Registrations.Has(registration.Name) {
-			errs = append(errs, i.Ensure(ctx, registration, have[registration.Name], func(s *controllerinstallation.Source) { s.Shoot = f.Shoot }))
+			errs = append(errs, i.Ensure(ctx, registration, have[registration.Name], func(s *wanted.Source) { s.Shoot = f.Shoot }))
 		}
 	}
 	for name, installation := range have {
 		switch {
-		case choice.Registrations.Has(name), controllerinstallation.OnlySeed(installation):
+		case choice.Registrations.Has(name), wanted.OnlySeed(installation):
 		case installation.Spec.SeedRef != nil && installation.DeletionTimestamp == nil:
 			// The Seed says when it does not need it any more.
 			errs = append(errs, i.Change(ctx, installation, func(c *gardencorev1beta1.ControllerInstallation) error {
-				controllerinstallation.Leave(c)
+				wanted.Leave(c)
 				return nil
 			}))
 		default:

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation/internal/installer"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/cluster"
 )

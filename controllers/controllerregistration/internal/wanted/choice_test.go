@@ -1,4 +1,4 @@
-package controllerinstallation_test
+package wanted_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 )
 
 func deployed(name string, policy gardencorev1beta1.ControllerDeploymentPolicy, selector map[string]string) gardencorev1beta1.ControllerRegistration {
@@ -68,7 +68,7 @@ func TestPolicies(t *testing.T) {
 			if test.ending {
 				s.DeletionTimestamp = &metav1.Time{}
 			}
-			got := controllerinstallation.ForSeed(controllerinstallation.SeedFacts{
+			got := wanted.ForSeed(wanted.SeedFacts{
 				Seed: s, Shoots: test.shoots, Registrations: registrations, Installations: test.installations, PoliciesElsewhere: test.elsewhere,
 			})
 			if want := sets.New(test.want...); !got.Registrations.Equal(want) {
@@ -79,14 +79,14 @@ func TestPolicies(t *testing.T) {
 
 	t.Run("a shoot", func(t *testing.T) {
 		shoot := selfHosted()
-		facts := controllerinstallation.ShootFacts{Shoot: shoot, Registrations: registrations}
+		facts := wanted.ShootFacts{Shoot: shoot, Registrations: registrations}
 		// Seed selectors do not concern it.
-		if got := controllerinstallation.ForShoot(facts).Registrations; !got.Equal(sets.New("Extension/always", "Extension/shoots", "Extension/here", "Extension/there")) {
+		if got := wanted.ForShoot(facts).Registrations; !got.Equal(sets.New("Extension/always", "Extension/shoots", "Extension/here", "Extension/there")) {
 			t.Errorf("got %v", sets.List(got))
 		}
 		shoot.DeletionTimestamp = &metav1.Time{}
 		facts.Installations = []gardencorev1beta1.ControllerInstallation{required("Extension/demand", "True")}
-		if got := controllerinstallation.ForShoot(facts).Registrations; !got.Equal(sets.New("Extension/demand")) {
+		if got := wanted.ForShoot(facts).Registrations; !got.Equal(sets.New("Extension/demand")) {
 			t.Errorf("in deletion: %v", sets.List(got))
 		}
 	})
@@ -95,7 +95,7 @@ func TestPolicies(t *testing.T) {
 func TestUnreadableSelector(t *testing.T) {
 	broken := deployed("Worker/seed", gardencorev1beta1.ControllerDeploymentPolicyOnDemand, nil)
 	broken.Spec.Deployment.SeedSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Perhaps"}}}
-	got := controllerinstallation.ForSeed(controllerinstallation.SeedFacts{Seed: seed(), Registrations: append(offers("ControlPlane/seed"), broken)})
+	got := wanted.ForSeed(wanted.SeedFacts{Seed: seed(), Registrations: append(offers("ControlPlane/seed"), broken)})
 	if !got.Registrations.Equal(sets.New("ControlPlane/seed")) || len(got.Problems) != 1 {
 		t.Errorf("got %v, %v", sets.List(got.Registrations), got.Problems)
 	}

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/declaration"
 )
 
@@ -85,8 +85,8 @@ func BackupChanged() predicate.Predicate {
 // now required or no longer so.
 func InstallationChanged() predicate.Predicate {
 	return changed(func(before, after *gardencorev1beta1.ControllerInstallation) bool {
-		return controllerinstallation.IsRequired(before) != controllerinstallation.IsRequired(after) ||
-			controllerinstallation.OnlySeed(before) != controllerinstallation.OnlySeed(after) ||
+		return wanted.IsRequired(before) != wanted.IsRequired(after) ||
+			wanted.OnlySeed(before) != wanted.OnlySeed(after) ||
 			(before.Spec.SeedRef == nil) != (after.Spec.SeedRef == nil)
 	})
 }

@@ -1,9 +1,9 @@
-// Package controllerinstallation decides which extensions have to be installed
+// Package wanted decides which extensions have to be installed
 // where. It is pure: what is there goes in, what is wanted comes out.
 //
-// The reconcilers below it call it, one for Seeds and one for Shoots that look
+// The reconcilers of installations call it, one for Seeds and one for Shoots that look
 // after themselves. It must not know how an installation is written.
-package controllerinstallation
+package wanted
 
 import (
 	"slices"

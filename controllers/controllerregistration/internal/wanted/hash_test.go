@@ -1,4 +1,4 @@
-package controllerinstallation_test
+package wanted_test
 
 import (
 	"encoding/json"
@@ -9,12 +9,12 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 )
 
 func hash(t *testing.T, value any) string {
 	t.Helper()
-	h, err := controllerinstallation.Hash(value)
+	h, err := wanted.Hash(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestHash(t *testing.T) {
 	if got := hash(t, map[string]any{"a": []int{1, 2}}); !regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString(got) || got != "01530d164d479cf0" {
 		t.Errorf("got %s: hashes have to stay the same from version to version", got)
 	}
-	if _, err := controllerinstallation.Hash(json.RawMessage(`{`)); err == nil {
+	if _, err := wanted.Hash(json.RawMessage(`{`)); err == nil {
 		t.Error("broken text has a hash")
 	}
 }

@@ -1,4 +1,4 @@
-package controllerinstallation_test
+package wanted_test
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 )
 
 // offers makes a registration for each "Kind/Type", named like it.
@@ -72,10 +72,10 @@ func selfHosted() *gardencorev1beta1.Shoot {
 	return shoot
 }
 
-func domains() controllerinstallation.Domains {
-	return controllerinstallation.Domains{
-		Internal: &controllerinstallation.Domain{Name: "internal.example.org", Provider: "internal"},
-		Defaults: []controllerinstallation.Domain{{Name: "default.example.org", Provider: "default"}},
+func domains() wanted.Domains {
+	return wanted.Domains{
+		Internal: &wanted.Domain{Name: "internal.example.org", Provider: "internal"},
+		Defaults: []wanted.Domain{{Name: "default.example.org", Provider: "default"}},
 	}
 }
 
@@ -98,57 +98,57 @@ func TestSeedWants(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  func(*gardencorev1beta1.Seed)
 		shoots  []*gardencorev1beta1.Shoot
-		backups controllerinstallation.Backups
+		backups wanted.Backups
 		want    string
 	}{
-		"itself":      {nil, nil, controllerinstallation.Backups{}, ofSeed},
-		"in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, nil, controllerinstallation.Backups{}, ""},
-		"DNS provider": {func(s *gardencorev1beta1.Seed) { s.Spec.DNS.Provider = &gardencorev1beta1.SeedDNSProvider{Type: "dns"} }, nil, controllerinstallation.Backups{},
+		"itself":      {nil, nil, wanted.Backups{}, ofSeed},
+		"in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, nil, wanted.Backups{}, ""},
+		"DNS provider": {func(s *gardencorev1beta1.Seed) { s.Spec.DNS.Provider = &gardencorev1beta1.SeedDNSProvider{Type: "dns"} }, nil, wanted.Backups{},
 			ofSeed + " DNSRecord/dns"},
-		"extension": {func(s *gardencorev1beta1.Seed) { s.Spec.Extensions = []gardencorev1beta1.Extension{{Type: "ext"}} }, nil, controllerinstallation.Backups{},
+		"extension": {func(s *gardencorev1beta1.Seed) { s.Spec.Extensions = []gardencorev1beta1.Extension{{Type: "ext"}} }, nil, wanted.Backups{},
 			ofSeed + " Extension/ext"},
-		"buckets and entries": {nil, nil, controllerinstallation.Backups{
+		"buckets and entries": {nil, nil, wanted.Backups{
 			Buckets:    []gardencorev1beta1.BackupBucket{{Spec: gardencorev1beta1.BackupBucketSpec{Provider: gardencorev1beta1.BackupBucketProvider{Type: "bucket"}}}},
 			EntryTypes: []string{"entry"},
 		}, ofSeed + " BackupBucket/bucket BackupEntry/entry"},
-		"buckets of one in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, nil, controllerinstallation.Backups{EntryTypes: []string{"entry"}}, "BackupEntry/entry"},
-		"shoot":                      {nil, with(func(*gardencorev1beta1.Shoot) {}, hosted()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider},
-		"workerless shoot":           {nil, with(func(*gardencorev1beta1.Shoot) {}, workerless()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal},
-		"shoot on a seed in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, with(func(*gardencorev1beta1.Shoot) {}, workerless()), controllerinstallation.Backups{},
+		"buckets of one in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, nil, wanted.Backups{EntryTypes: []string{"entry"}}, "BackupEntry/entry"},
+		"shoot":                      {nil, with(func(*gardencorev1beta1.Shoot) {}, hosted()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider},
+		"workerless shoot":           {nil, with(func(*gardencorev1beta1.Shoot) {}, workerless()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal},
+		"shoot on a seed in deletion": {func(s *gardencorev1beta1.Seed) { s.DeletionTimestamp = &metav1.Time{} }, with(func(*gardencorev1beta1.Shoot) {}, workerless()), wanted.Backups{},
 			ofPlane + " " + internal},
-		"shoot without backups": {func(s *gardencorev1beta1.Seed) { s.Spec.Backup = nil }, with(func(*gardencorev1beta1.Shoot) {}, workerless()), controllerinstallation.Backups{},
+		"shoot without backups": {func(s *gardencorev1beta1.Seed) { s.Spec.Backup = nil }, with(func(*gardencorev1beta1.Shoot) {}, workerless()), wanted.Backups{},
 			ofSeed + " " + internal},
 		"exposure": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.Provider.Workers[0].ControlPlane.Exposure = &gardencorev1beta1.Exposure{Extension: &gardencorev1beta1.ExtensionExposure{Type: ptr.To("exposed")}}
-		}, selfHosted()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider + " SelfHostedShootExposure/exposed"},
+		}, selfHosted()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider + " SelfHostedShootExposure/exposed"},
 		"exposure of the provider": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.Provider.Workers[0].ControlPlane.Exposure = &gardencorev1beta1.Exposure{Extension: &gardencorev1beta1.ExtensionExposure{}}
-		}, selfHosted()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider + " SelfHostedShootExposure/shoot"},
+		}, selfHosted()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal + " " + ofProvider + " SelfHostedShootExposure/shoot"},
 		"primary DNS provider": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.DNS = &gardencorev1beta1.DNS{Domain: ptr.To("x.default.example.org"), Providers: []gardencorev1beta1.DNSProvider{primary("own"), {Type: ptr.To("dns")}}}
-		}, workerless()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal + " DNSRecord/own"},
+		}, workerless()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal + " DNSRecord/own"},
 		"unmanaged DNS": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.DNS = &gardencorev1beta1.DNS{Providers: []gardencorev1beta1.DNSProvider{primary("unmanaged")}}
-		}, workerless()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal},
+		}, workerless()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal},
 		"default domain": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.DNS = &gardencorev1beta1.DNS{Domain: ptr.To("x.default.example.org")}
-		}, workerless()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal + " DNSRecord/default"},
+		}, workerless()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal + " DNSRecord/default"},
 		"domain of nobody": {nil, with(func(s *gardencorev1beta1.Shoot) {
 			s.Spec.DNS = &gardencorev1beta1.DNS{Domain: ptr.To("notdefault.example.org")}
-		}, workerless()), controllerinstallation.Backups{}, ofSeed + " " + ofPlane + " " + internal},
+		}, workerless()), wanted.Backups{}, ofSeed + " " + ofPlane + " " + internal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := seed()
 			if test.change != nil {
 				test.change(s)
 			}
-			got := controllerinstallation.ForSeed(controllerinstallation.SeedFacts{Seed: s, Shoots: test.shoots, Backups: test.backups, Domains: domains(), Registrations: everything()})
+			got := wanted.ForSeed(wanted.SeedFacts{Seed: s, Shoots: test.shoots, Backups: test.backups, Domains: domains(), Registrations: everything()})
 			wantNames(t, got, test.want)
 		})
 	}
 }
 
-func wantNames(t *testing.T, got controllerinstallation.Choice, want string) {
+func wantNames(t *testing.T, got wanted.Choice, want string) {
 	t.Helper()
 	if wanted := sets.New(strings.Fields(want)...); !got.Registrations.Equal(wanted) {
 		t.Errorf("got %v, want %v", sets.List(got.Registrations), sets.List(wanted))
@@ -186,14 +186,14 @@ func TestAutoEnable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := seed()
 			s.Spec.Extensions = test.ofSeed
-			facts := controllerinstallation.SeedFacts{Seed: s, Domains: domains(), Registrations: []gardencorev1beta1.ControllerRegistration{{
+			facts := wanted.SeedFacts{Seed: s, Domains: domains(), Registrations: []gardencorev1beta1.ControllerRegistration{{
 				ObjectMeta: metav1.ObjectMeta{Name: "auto"}, Spec: gardencorev1beta1.ControllerRegistrationSpec{Resources: []gardencorev1beta1.ControllerResource{test.resource}},
 			}}}
 			if test.shoot != nil {
 				test.shoot.Spec.Extensions = test.ofShoot
 				facts.Shoots = append(facts.Shoots, test.shoot)
 			}
-			if got := controllerinstallation.ForSeed(facts).Registrations.Has("auto"); got != test.want {
+			if got := wanted.ForSeed(facts).Registrations.Has("auto"); got != test.want {
 				t.Errorf("got %t", got)
 			}
 		})
@@ -219,8 +219,8 @@ func TestShootWants(t *testing.T) {
 			if test.change != nil {
 				test.change(test.shoot)
 			}
-			wantNames(t, controllerinstallation.ForShoot(controllerinstallation.ShootFacts{
-				Shoot: test.shoot, Domains: domains(), Registrations: everything(), Backups: controllerinstallation.Backups{EntryTypes: []string{"entry"}},
+			wantNames(t, wanted.ForShoot(wanted.ShootFacts{
+				Shoot: test.shoot, Domains: domains(), Registrations: everything(), Backups: wanted.Backups{EntryTypes: []string{"entry"}},
 			}), test.want)
 		})
 	}
@@ -228,7 +228,7 @@ func TestShootWants(t *testing.T) {
 
 // TestMissing wants one unknown type to keep nothing else from being installed.
 func TestMissing(t *testing.T) {
-	got := controllerinstallation.ForSeed(controllerinstallation.SeedFacts{
+	got := wanted.ForSeed(wanted.SeedFacts{
 		Seed: seed(), Shoots: []*gardencorev1beta1.Shoot{workerless()}, Domains: domains(),
 		Registrations: offers("ControlPlane/seed", "Worker/seed", "BackupBucket/backup", "DNSRecord/internal"),
 	})
@@ -243,19 +243,19 @@ func TestMissing(t *testing.T) {
 		t.Errorf("missing are %v", missing)
 	}
 	// A garden that does without extensions lacks none.
-	if got := controllerinstallation.ForSeed(controllerinstallation.SeedFacts{Seed: seed(), Shoots: []*gardencorev1beta1.Shoot{workerless()}}); len(got.Missing)+len(got.Problems) > 0 {
+	if got := wanted.ForSeed(wanted.SeedFacts{Seed: seed(), Shoots: []*gardencorev1beta1.Shoot{workerless()}}); len(got.Missing)+len(got.Problems) > 0 {
 		t.Errorf("got %+v", got)
 	}
 }
 
 // TestWithoutInternalDomain wants its absence to be told where clusters need it.
 func TestWithoutInternalDomain(t *testing.T) {
-	facts := controllerinstallation.SeedFacts{Seed: seed(), Registrations: everything()}
-	if got := controllerinstallation.ForSeed(facts); len(got.Problems) > 0 {
+	facts := wanted.SeedFacts{Seed: seed(), Registrations: everything()}
+	if got := wanted.ForSeed(facts); len(got.Problems) > 0 {
 		t.Errorf("without clusters: %v", got.Problems)
 	}
 	facts.Shoots = []*gardencorev1beta1.Shoot{workerless()}
-	got := controllerinstallation.ForSeed(facts)
+	got := wanted.ForSeed(facts)
 	if len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "internal domain") || !got.Registrations.Has("ControlPlane/seed") {
 		t.Errorf("got %v, %v", got.Problems, sets.List(got.Registrations))
 	}

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -36,7 +36,7 @@ func ByRegistration(installations []gardencorev1beta1.ControllerInstallation) (f
 // Ensure makes an installation, or brings the one that is there to its source. A
 // registration in deletion gets none and changes none. Faults: Waiting while the
 // one that is there goes.
-func (i Installer) Ensure(ctx context.Context, registration *gardencorev1beta1.ControllerRegistration, have *gardencorev1beta1.ControllerInstallation, where func(*controllerinstallation.Source)) error {
+func (i Installer) Ensure(ctx context.Context, registration *gardencorev1beta1.ControllerRegistration, have *gardencorev1beta1.ControllerInstallation, where func(*wanted.Source)) error {
 	if registration.DeletionTimestamp != nil {
 		return nil
 	}

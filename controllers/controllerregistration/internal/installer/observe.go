@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/index"
 )
 
@@ -67,8 +67,8 @@ func (i Installer) Installations(ctx context.Context, fields client.MatchingFiel
 }
 
 // Backups are the buckets and entries with the given fields.
-func (i Installer) Backups(ctx context.Context, fields client.MatchingFields) (controllerinstallation.Backups, error) {
-	var found controllerinstallation.Backups
+func (i Installer) Backups(ctx context.Context, fields client.MatchingFields) (wanted.Backups, error) {
+	var found wanted.Backups
 	buckets, entries := &gardencorev1beta1.BackupBucketList{}, &gardencorev1beta1.BackupEntryList{}
 	for _, list := range []client.ObjectList{buckets, entries} {
 		if err := i.Client.List(ctx, list, fields, client.UnsafeDisableDeepCopy); err != nil {
@@ -94,14 +94,14 @@ func (i Installer) Backups(ctx context.Context, fields client.MatchingFields) (c
 
 // Domains are those of a Seed, or of the garden where it names none; seed may be
 // nil.
-func (i Installer) Domains(ctx context.Context, seed *gardencorev1beta1.Seed) (controllerinstallation.Domains, error) {
-	var found controllerinstallation.Domains
+func (i Installer) Domains(ctx context.Context, seed *gardencorev1beta1.Seed) (wanted.Domains, error) {
+	var found wanted.Domains
 	if seed != nil {
 		if internal := seed.Spec.DNS.Internal; internal != nil {
-			found.Internal = &controllerinstallation.Domain{Name: internal.Domain, Provider: internal.Type}
+			found.Internal = &wanted.Domain{Name: internal.Domain, Provider: internal.Type}
 		}
 		for _, domain := range seed.Spec.DNS.Defaults {
-			found.Defaults = append(found.Defaults, controllerinstallation.Domain{Name: domain.Domain, Provider: domain.Type})
+			found.Defaults = append(found.Defaults, wanted.Domain{Name: domain.Domain, Provider: domain.Type})
 		}
 	}
 	if found.Internal == nil {
@@ -122,26 +122,26 @@ func (i Installer) Domains(ctx context.Context, seed *gardencorev1beta1.Seed) (c
 	return found, nil
 }
 
-func (i Installer) domainsOf(ctx context.Context, role string) ([]controllerinstallation.Domain, error) {
+func (i Installer) domainsOf(ctx context.Context, role string) ([]wanted.Domain, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
 	if err := i.Metadata.List(ctx, list, client.InNamespace(v1beta1constants.GardenNamespace), client.MatchingLabels{v1beta1constants.GardenRole: role}); err != nil {
 		return nil, fmt.Errorf("listing secrets with role %s: %w", role, err)
 	}
 	slices.SortFunc(list.Items, func(a, b metav1.PartialObjectMetadata) int { return strings.Compare(a.Name, b.Name) })
-	var found []controllerinstallation.Domain
+	var found []wanted.Domain
 	for j := range list.Items {
 		annotations := list.Items[j].Annotations
 		if name := annotations[domainAnnotation]; name != "" {
-			found = append(found, controllerinstallation.Domain{Name: name, Provider: annotations[providerAnnotation]})
+			found = append(found, wanted.Domain{Name: name, Provider: annotations[providerAnnotation]})
 		}
 	}
 	return found, nil
 }
 
 // Source reads what an installation of a registration is made of.
-func (i Installer) Source(ctx context.Context, registration *gardencorev1beta1.ControllerRegistration) (controllerinstallation.Source, error) {
-	source := controllerinstallation.Source{Registration: registration}
+func (i Installer) Source(ctx context.Context, registration *gardencorev1beta1.ControllerRegistration) (wanted.Source, error) {
+	source := wanted.Source{Registration: registration}
 	if registration.Spec.Deployment == nil || len(registration.Spec.Deployment.DeploymentRefs) == 0 {
 		return source, nil
 	}
@@ -191,15 +191,15 @@ func (i Installer) Shoots(ctx context.Context, fields ...client.MatchingFields) 
 
 // ObserveShoot reads all that decides about a Shoot, and all installations in it,
 // also those that only a Seed needs.
-func (i Installer) ObserveShoot(ctx context.Context, shoot *gardencorev1beta1.Shoot, registrations []gardencorev1beta1.ControllerRegistration) (controllerinstallation.ShootFacts, []gardencorev1beta1.ControllerInstallation, error) {
-	facts := controllerinstallation.ShootFacts{Shoot: shoot, Registrations: registrations}
+func (i Installer) ObserveShoot(ctx context.Context, shoot *gardencorev1beta1.Shoot, registrations []gardencorev1beta1.ControllerRegistration) (wanted.ShootFacts, []gardencorev1beta1.ControllerInstallation, error) {
+	facts := wanted.ShootFacts{Shoot: shoot, Registrations: registrations}
 	fields := client.MatchingFields{index.ShootRefNamespace: shoot.Namespace, index.ShootRefName: shoot.Name}
 	all, err := i.Installations(ctx, fields)
 	if err != nil {
 		return facts, nil, err
 	}
 	for j := range all {
-		if !controllerinstallation.OnlySeed(&all[j]) {
+		if !wanted.OnlySeed(&all[j]) {
 			facts.Installations = append(facts.Installations, all[j])
 		}
 	}

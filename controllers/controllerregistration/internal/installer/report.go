@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/loam-cloud/loam/controllers/controllerregistration/controllerinstallation"
+	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 )
 
 // Reasons of events.
@@ -29,7 +29,7 @@ type Reporter struct {
 }
 
 // Report tells what a choice lacks.
-func (r *Reporter) Report(ctx context.Context, object client.Object, choice controllerinstallation.Choice) {
+func (r *Reporter) Report(ctx context.Context, object client.Object, choice wanted.Choice) {
 	var missing []string
 	for _, e := range choice.Missing {
 		missing = append(missing, e.String())
