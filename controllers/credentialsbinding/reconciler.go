@@ -1,0 +1,67 @@
+// Package credentialsbinding keeps CredentialsBindings as long as Shoots use them, and protects
+// and labels the credentials and Quotas that they refer to. app adds it to the
+// fleet's controllers.
+//
+// It must not know what is in credentials.
+package credentialsbinding
+
+import (
+	"context"
+
+	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/credentials"
+)
+
+// Name is the controller's name, and with it that of its logger and its events.
+const Name = "credentialsbinding"
+
+// FinalizerName holds the credentials that CredentialsBindings refer to.
+const FinalizerName = "gardener.cloud/credentialsbinding"
+
+// Reconciler looks after CredentialsBindings.
+type Reconciler struct {
+	Client   client.Client
+	Recorder events.EventRecorder
+	Config   controllermanagerconfigv1alpha1.CredentialsBindingControllerConfiguration
+}
+
+func (r *Reconciler) bindings() *credentials.Reconciler {
+	return &credentials.Reconciler{
+		Kind: credentials.Kind{
+			Name: Name, Finalizer: FinalizerName, Label: v1beta1constants.LabelCredentialsBindingReference,
+			EventType: corev1.EventTypeWarning, ShootIndex: index.ShootCredentialsBinding,
+			Binding: &securityv1alpha1.CredentialsBinding{}, List: &securityv1alpha1.CredentialsBindingList{},
+		},
+		Client: r.Client, Recorder: r.Recorder,
+	}
+}
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration { return r.bindings().Declare() }
+
+// AddToManager adds the controller. Fields left nil are filled from the manager.
+func (r *Reconciler) AddToManager(mgr manager.Manager) error {
+	if r.Client == nil {
+		r.Client = mgr.GetClient()
+	}
+	if r.Recorder == nil {
+		r.Recorder = mgr.GetEventRecorder(Name + "-controller")
+	}
+	return r.bindings().AddToManager(mgr, ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs))
+}
+
+// Reconcile looks after one CredentialsBinding.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	return r.bindings().Reconcile(ctx, request)
+}
