@@ -1,0 +1,95 @@
+package references
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/index"
+)
+
+const (
+	// protected is the index of what has the finalizer; its only value is yes.
+	protected = "metadata.finalizers.referenceProtection"
+	yes       = "true"
+)
+
+// EnsureIndexes registers the indexes by which the reconciler lists.
+func EnsureIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, kind := range kinds() {
+		if err := index.Ensure(ctx, indexer, metadata(kind), protected, func(object client.Object) []string {
+			if controllerutil.ContainsFinalizer(object, finalizerName) {
+				return []string{yes}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Declare says what the controller of a kind, like "seeds.core.gardener.cloud",
+// reads and writes.
+func Declare(name, resource string) declaration.Declaration {
+	d := declaration.Declaration{
+		Controller: name,
+		Reads: []declaration.Read{
+			{Resource: "shoots.core.gardener.cloud"}, {Resource: "seeds.core.gardener.cloud"}, {Resource: "controllerdeployments.core.gardener.cloud"},
+		},
+		Writes: []declaration.Write{{Resource: resource, Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}}},
+	}
+	for _, protected := range []string{"secrets", "configmaps", "workloadidentities.security.gardener.cloud"} {
+		d.Reads = append(d.Reads, declaration.Read{Resource: protected, MetadataOnly: true})
+		d.Writes = append(d.Writes, declaration.Write{Resource: protected, Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}})
+	}
+	return d
+}
+
+// AddToManager adds the controller under a name; syncs is how many objects are
+// worked on at a time, nil means the default.
+func (r *Reconciler[T]) AddToManager(mgr manager.Manager, name string, syncs *int) error {
+	if r.Client == nil {
+		r.Client = mgr.GetClient()
+	}
+	if err := EnsureIndexes(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	if err := builder.ControllerManagedBy(mgr).
+		Named(name).
+		For(r.New(), builder.WithPredicates(r.changed())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(syncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
+		Complete(r); err != nil {
+		return fmt.Errorf("adding controller %s: %w", name, err)
+	}
+	return nil
+}
+
+// changed lets objects through that are new, refer to others than before, are
+// done but for this finalizer, or lost it.
+func (r *Reconciler[T]) changed() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(T)
+			after, also := e.ObjectNew.(T)
+			if !ok || !also {
+				return false
+			}
+			refs := r.Of(after)
+			return !refers(after) || !slices.Equal(r.Of(before), refs) || controllerutil.ContainsFinalizer(after, finalizerName) != (len(refs) > 0)
+		},
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
