@@ -12,6 +12,7 @@ import (
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,7 +27,9 @@ import (
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
 	"github.com/loam-cloud/loam/controllers/cloudprofile"
 	"github.com/loam-cloud/loam/controllers/controllerdeployment/controllerdeployment"
+	deploymentreference "github.com/loam-cloud/loam/controllers/controllerdeployment/reference"
 	"github.com/loam-cloud/loam/controllers/controllerregistration"
+	"github.com/loam-cloud/loam/controllers/credentialsbinding"
 	"github.com/loam-cloud/loam/controllers/event"
 	"github.com/loam-cloud/loam/controllers/exposureclass"
 	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
@@ -34,9 +37,12 @@ import (
 	"github.com/loam-cloud/loam/controllers/namespacedcloudprofile"
 	"github.com/loam-cloud/loam/controllers/project/project"
 	"github.com/loam-cloud/loam/controllers/quota"
+	"github.com/loam-cloud/loam/controllers/secretbinding"
 	"github.com/loam-cloud/loam/controllers/seed/backupbucketscheck"
 	"github.com/loam-cloud/loam/controllers/seed/extensionscheck"
+	seedreference "github.com/loam-cloud/loam/controllers/seed/reference"
 	"github.com/loam-cloud/loam/controllers/seed/secrets"
+	shootreference "github.com/loam-cloud/loam/controllers/shoot/reference"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/fault"
 )
@@ -87,15 +93,26 @@ func fleetControllers(c FleetConfig) []adder {
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
 		&cloudprofile.Reconciler{Config: *own.CloudProfile},
 		&controllerdeployment.Reconciler{Config: *own.ControllerDeployment},
+		addFunc(func(mgr manager.Manager) error {
+			return deploymentreference.AddToManager(mgr, v1beta1constants.GardenNamespace, *own.ControllerDeploymentReference)
+		}),
 		addFunc(func(mgr manager.Manager) error { return controllerregistration.AddToManager(mgr, *c.ControllerManager) }),
+		&credentialsbinding.Reconciler{Config: *own.CredentialsBinding},
 		&exposureclass.Reconciler{Config: *own.ExposureClass},
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
 		&project.Reconciler{Config: *own.Project},
 		&quota.Reconciler{Config: *own.Quota},
+		&secretbinding.Reconciler{Config: *own.SecretBinding},
 		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
 		&extensionscheck.Reconciler{Config: *own.SeedExtensionsCheck},
+		addFunc(func(mgr manager.Manager) error {
+			return seedreference.AddToManager(mgr, v1beta1constants.GardenNamespace, *own.SeedReference)
+		}),
 		&secrets.Reconciler{},
+		addFunc(func(mgr manager.Manager) error {
+			return shootreference.AddToManager(mgr, *own.ShootReference)
+		}),
 	}
 	if own.Event != nil {
 		all = append(all, &event.Reconciler{Config: *own.Event})
