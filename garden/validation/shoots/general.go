@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
@@ -107,7 +108,7 @@ func validateCredentials(spec *core.ShootSpec, path *field.Path) field.ErrorList
 	if credentials != nil {
 		errs = append(errs, check.Required(path.Child("credentialsBindingName"), *credentials, "names a CredentialsBinding, or is left out")...)
 	}
-	return append(errs, check.Gone(path.Child("secretBindingName"), secret != nil, spec.Kubernetes.Version, "1.34", "use credentialsBindingName")...)
+	return append(errs, check.Gone(path.Child("secretBindingName"), secret != nil, spec.Kubernetes.Version, releases.SecretBindingName())...)
 }
 
 func validateControlPlane(controlPlane *core.ControlPlane, path *field.Path) field.ErrorList {
@@ -144,14 +145,14 @@ func validateAddons(spec *core.ShootSpec, path *field.Path) field.ErrorList {
 	version := offers.Plain(spec.Kubernetes.Version)
 	if dashboard := spec.Addons.KubernetesDashboard; dashboard != nil {
 		at := path.Child("kubernetesDashboard")
-		errs = append(errs, check.Gone(at.Child("enabled"), dashboard.Enabled, version, "1.35", "install it with its own chart")...)
+		errs = append(errs, check.Gone(at.Child("enabled"), dashboard.Enabled, version, releases.KubernetesDashboard())...)
 		if mode := dashboard.AuthenticationMode; mode != nil {
 			errs = append(errs, check.OneOf(at.Child("authenticationMode"), *mode, core.KubernetesDashboardAuthModeToken)...)
 		}
 	}
 	if nginx := spec.Addons.NginxIngress; nginx != nil {
 		at := path.Child("nginxIngress")
-		errs = append(errs, check.Gone(at.Child("enabled"), nginx.Enabled, version, "1.35", "install it with its own chart")...)
+		errs = append(errs, check.Gone(at.Child("enabled"), nginx.Enabled, version, releases.NginxIngress())...)
 		for i, source := range nginx.LoadBalancerSourceRanges {
 			errs = append(errs, check.CIDR(at.Child("loadBalancerSourceRanges").Index(i), source)...)
 		}

@@ -37,12 +37,14 @@ func TestComponents(t *testing.T) {
 	}
 	const api, node = "spec.kubernetes.kubeAPIServer", "spec.kubernetes.kubelet"
 	for name, r := range map[string]row{
-		"feature gate":                 {change: gates("1.36.3", map[string]bool{"NodeSwap": true})},
-		"feature gate unknown":         {change: gates("1.36.3", map[string]bool{"Teleportation": true}), want: []string{api + ".featureGates[Teleportation]: is no feature gate of Kubernetes 1.36"}},
-		"feature gate maybe of former": {change: gates("1.33.9", map[string]bool{"Teleportation": true})},
-		"feature gate of a later":      {change: gates("1.34.2", map[string]bool{"WorkloadWithJob": true}), want: []string{api + ".featureGates[WorkloadWithJob]: from Kubernetes 1.36 on only"}},
-		"feature gate that is fixed":   {change: gates("1.36.3", map[string]bool{"NodeSwap": false}), want: []string{api + ".featureGates[NodeSwap]: can only be true"}},
-		"feature gate of the kubelet":  {change: kubelet(func(c *core.KubeletConfig) { c.FeatureGates = map[string]bool{"X": true} }), want: []string{node + ".featureGates[X]: is no feature gate"}},
+		"feature gate":                {change: gates("1.36.3", map[string]bool{"NodeSwap": true})},
+		"feature gate unknown":        {change: gates("1.36.3", map[string]bool{"Teleportation": true}), want: []string{api + ".featureGates[Teleportation]: is no feature gate of Kubernetes 1.36"}},
+		"feature gate of a former":    {change: gates("1.33.9", map[string]bool{"DevicePluginCDIDevices": true})},
+		"feature gate that went":      {change: gates("1.34.2", map[string]bool{"DevicePluginCDIDevices": true}), want: []string{api + ".featureGates[DevicePluginCDIDevices]: is no feature gate of Kubernetes 1.34.2"}},
+		"feature gate never heard of": {change: gates("1.33.9", map[string]bool{"Teleportation": true}), want: []string{api + ".featureGates[Teleportation]: is no feature gate of Kubernetes 1.33.9"}},
+		"feature gate of a later":     {change: gates("1.34.2", map[string]bool{"WorkloadWithJob": true}), want: []string{api + ".featureGates[WorkloadWithJob]: from Kubernetes 1.36 on only"}},
+		"feature gate that is fixed":  {change: gates("1.36.3", map[string]bool{"NodeSwap": false}), want: []string{api + ".featureGates[NodeSwap]: can only be true"}},
+		"feature gate of the kubelet": {change: kubelet(func(c *core.KubeletConfig) { c.FeatureGates = map[string]bool{"X": true} }), want: []string{node + ".featureGates[X]: is no feature gate"}},
 		"feature gate of a pool": {change: func(s *core.Shoot) {
 			worker(s).Kubernetes = &core.WorkerKubernetes{Kubelet: &core.KubeletConfig{KubernetesConfig: core.KubernetesConfig{FeatureGates: map[string]bool{"X": true}}}}
 		}, want: []string{pool + ".kubernetes.kubelet.featureGates[X]: is no feature gate"}},

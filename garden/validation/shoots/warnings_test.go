@@ -33,7 +33,7 @@ func TestWarnings(t *testing.T) {
 			s.Spec.DNS = &core.DNS{Providers: []core.DNSProvider{{Primary: new(true)}, {SecretName: new("s")}}}
 		}, want: []string{"spec.dns.providers: more than one", "spec.dns.providers[0].primary: is a former field", "spec.dns.providers[1].secretName: is a former field"}},
 		"gates of another age": {change: func(s *core.Shoot) {
-			s.Spec.Kubernetes.Version, s.Spec.Kubernetes.KubeAPIServer.FeatureGates = "1.34.2", map[string]bool{"Teleportation": true}
+			s.Spec.Kubernetes.Version, s.Spec.Kubernetes.KubeAPIServer.FeatureGates = "1.38.1", map[string]bool{"Teleportation": true}
 		}, want: []string{"spec.kubernetes: feature gate Teleportation is not known"}},
 		"profile gone": {facts: func(f *shoots.Facts) { f.Profile = nil }},
 	} {

@@ -7,18 +7,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/releases"
 )
 
 // Gone refuses a field that clusters from a Kubernetes version on may not have.
-func Gone(path *field.Path, set bool, version, since, instead string) field.ErrorList {
-	if !set || !offers.AtLeast(version, since) {
+func Gone(path *field.Path, set bool, version string, what releases.Field) field.ErrorList {
+	if !set || !what.Gone(version) {
 		return nil
 	}
-	message := fmt.Sprintf("is not there from Kubernetes %s on, and this cluster has %s", since, version)
-	if instead != "" {
-		message += ": " + instead
-	}
+	message := fmt.Sprintf("is not there from Kubernetes %s on, and this cluster has %s: %s", what.Since, version, what.Instead)
 	return field.ErrorList{field.Forbidden(path, message)}
 }
 

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
@@ -16,7 +17,7 @@ func validateClusterAutoscaler(scaler *core.ClusterAutoscaler, version string, p
 	}
 	errs := validateSpans(scaler, path)
 	errs = append(errs, check.Fraction(path.Child("scaleDownUtilizationThreshold"), scaler.ScaleDownUtilizationThreshold)...)
-	errs = append(errs, check.Gone(path.Child("maxEmptyBulkDelete"), scaler.MaxEmptyBulkDelete != nil, version, "1.33", "use maxScaleDownParallelism")...)
+	errs = append(errs, check.Gone(path.Child("maxEmptyBulkDelete"), scaler.MaxEmptyBulkDelete != nil, version, releases.MaxEmptyBulkDelete())...)
 	for _, number := range []struct {
 		name  string
 		value *int32

@@ -4,6 +4,7 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
@@ -12,8 +13,7 @@ func validateControllerManager(manager *core.KubeControllerManagerConfig, versio
 		return nil
 	}
 	errs := validateGates(manager.FeatureGates, version, path.Child("featureGates"))
-	errs = append(errs, check.Gone(path.Child("podEvictionTimeout"), manager.PodEvictionTimeout != nil, version, "1.33",
-		"use kubeAPIServer.defaultNotReadyTolerationSeconds and defaultUnreachableTolerationSeconds")...)
+	errs = append(errs, check.Gone(path.Child("podEvictionTimeout"), manager.PodEvictionTimeout != nil, version, releases.PodEvictionTimeout())...)
 	errs = append(errs, check.NonNegativeDuration(path.Child("podEvictionTimeout"), manager.PodEvictionTimeout)...)
 	errs = append(errs, check.PositiveDuration(path.Child("nodeMonitorGracePeriod"), manager.NodeMonitorGracePeriod)...)
 	scaler := manager.HorizontalPodAutoscalerConfig
@@ -36,7 +36,7 @@ func validateScheduler(scheduler *core.KubeSchedulerConfig, version string, path
 		return nil
 	}
 	errs := validateGates(scheduler.FeatureGates, version, path.Child("featureGates"))
-	errs = append(errs, check.Gone(path.Child("kubeMaxPDVols"), scheduler.KubeMaxPDVols != nil, version, "1.35", "the CSI driver says how many volumes a node takes")...)
+	errs = append(errs, check.Gone(path.Child("kubeMaxPDVols"), scheduler.KubeMaxPDVols != nil, version, releases.KubeMaxPDVols())...)
 	if profile := scheduler.Profile; profile != nil {
 		errs = append(errs, check.OneOf(path.Child("profile"), *profile, core.SchedulingProfileBalanced, core.SchedulingProfileBinPacking)...)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
@@ -44,7 +45,7 @@ func validateServer(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	for i, audience := range server.APIAudiences {
 		errs = append(errs, check.Required(path.Child("apiAudiences").Index(i), audience, "names an audience of tokens")...)
 	}
-	errs = append(errs, check.Gone(path.Child("enableAnonymousAuthentication"), server.EnableAnonymousAuthentication != nil, version, "1.35", "use structuredAuthentication")...)
+	errs = append(errs, check.Gone(path.Child("enableAnonymousAuthentication"), server.EnableAnonymousAuthentication != nil, version, releases.AnonymousAuthentication())...)
 	errs = append(errs, validateRuntimeConfig(server.RuntimeConfig, path.Child("runtimeConfig"))...)
 	errs = append(errs, validateAccounts(server.ServiceAccountConfig, path.Child("serviceAccountConfig"))...)
 	errs = append(errs, validateRequests(server, version, path)...)
@@ -132,7 +133,7 @@ func validateRequests(server *core.KubeAPIServerConfig, version string, path *fi
 		return errs
 	}
 	at := path.Child("watchCacheSizes")
-	errs = append(errs, check.Gone(at.Child("default"), sizes.Default != nil, version, "1.35", "the cache sizes itself")...)
+	errs = append(errs, check.Gone(at.Child("default"), sizes.Default != nil, version, releases.DefaultWatchCacheSize())...)
 	if sizes.Default != nil {
 		errs = append(errs, check.AtLeast(at.Child("default"), *sizes.Default, 0)...)
 	}

@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 )
 
@@ -73,7 +74,7 @@ func validateProvider(shoot *core.Shoot, provider core.DNSProvider, path *field.
 		}
 		return errs
 	}
-	errs = append(errs, check.Gone(path.Child("secretName"), provider.SecretName != nil, offers.Plain(shoot.Spec.Kubernetes.Version), "1.35", "use credentialsRef")...)
+	errs = append(errs, check.Gone(path.Child("secretName"), provider.SecretName != nil, offers.Plain(shoot.Spec.Kubernetes.Version), releases.DNSProviderSecretName())...)
 	ref := provider.CredentialsRef
 	if ref == nil {
 		return errs
