@@ -5,9 +5,12 @@ import (
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/garden/bootstrap"
 )
 
 // Shoot is one that the garden of a test takes, with one pool of workers and
@@ -62,4 +65,24 @@ func Change[T client.Object](tb testing.TB, c client.Client, object T, change fu
 // LastOperation is one of a type and in a state that was reported at a time.
 func LastOperation(kind gardencorev1beta1.LastOperationType, state gardencorev1beta1.LastOperationState, at time.Time) *gardencorev1beta1.LastOperation {
 	return ptr.To(gardencorev1beta1.LastOperation{Type: kind, State: state, LastUpdateTime: metav1.NewTime(at)})
+}
+
+// Movable is a seed to and from which the garden of a test lets control planes
+// move. It is not created.
+func Movable(name string) *gardencorev1beta1.Seed {
+	seed := bootstrap.LocalSeed(name, "local")
+	seed.Spec.Backup = &gardencorev1beta1.Backup{
+		Provider:       "local",
+		CredentialsRef: &corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: "garden", Name: "backup"},
+	}
+	return seed
+}
+
+// Bind gives a Shoot a seed, or another one.
+func Bind(tb testing.TB, c client.Client, shoot *gardencorev1beta1.Shoot, seed string) {
+	tb.Helper()
+	shoot.Spec.SeedName = &seed
+	if err := c.SubResource("binding").Update(tb.Context(), shoot); err != nil {
+		tb.Fatalf("binding shoot %q to seed %q: %v", shoot.Name, seed, err)
+	}
 }
