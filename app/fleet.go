@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/loam-cloud/loam/controllers/bastion"
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
 	"github.com/loam-cloud/loam/controllers/cloudprofile"
 	"github.com/loam-cloud/loam/controllers/controllerdeployment/controllerdeployment"
@@ -42,8 +43,14 @@ import (
 	"github.com/loam-cloud/loam/controllers/seed/extensionscheck"
 	seedreference "github.com/loam-cloud/loam/controllers/seed/reference"
 	"github.com/loam-cloud/loam/controllers/seed/secrets"
+	"github.com/loam-cloud/loam/controllers/shoot/conditions"
+	"github.com/loam-cloud/loam/controllers/shoot/hibernation"
+	"github.com/loam-cloud/loam/controllers/shoot/migration"
+	shootquota "github.com/loam-cloud/loam/controllers/shoot/quota"
 	shootreference "github.com/loam-cloud/loam/controllers/shoot/reference"
+	"github.com/loam-cloud/loam/controllers/shoot/retry"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
+	"github.com/loam-cloud/loam/controllers/shoot/statuslabel"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -91,6 +98,7 @@ func fleetControllers(c FleetConfig) []adder {
 	all := []adder{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
+		&bastion.Reconciler{Config: *own.Bastion},
 		&cloudprofile.Reconciler{Config: *own.CloudProfile},
 		&controllerdeployment.Reconciler{Config: *own.ControllerDeployment},
 		addFunc(func(mgr manager.Manager) error {
@@ -110,9 +118,15 @@ func fleetControllers(c FleetConfig) []adder {
 			return seedreference.AddToManager(mgr, v1beta1constants.GardenNamespace, *own.SeedReference)
 		}),
 		&secrets.Reconciler{},
+		&conditions.Reconciler{Config: *own.ShootConditions},
+		&hibernation.Reconciler{Config: own.ShootHibernation},
+		&migration.Reconciler{Config: *own.ShootMigration},
+		&shootquota.Reconciler{Config: *own.ShootQuota},
 		addFunc(func(mgr manager.Manager) error {
 			return shootreference.AddToManager(mgr, *own.ShootReference)
 		}),
+		&retry.Reconciler{Config: *own.ShootRetry},
+		&statuslabel.Reconciler{Config: *own.ShootStatusLabel},
 	}
 	if own.Event != nil {
 		all = append(all, &event.Reconciler{Config: *own.Event})

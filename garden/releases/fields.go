@@ -13,8 +13,10 @@ type Field struct {
 // Gone tells whether a cluster of a version no longer has the field.
 func (f Field) Gone(version string) bool { return minorOf(version) >= minorOf(f.Since) }
 
-// The fields that went, in the order of the versions without them (the contract
-// of the API: the comments of its types v1.150).
+// The fields that went are the contract of the API: the comments of its types
+// v1.150 name the versions.
+
+// PodEvictionTimeout was how long pods of a silent node were kept.
 func PodEvictionTimeout() Field {
 	return Field{"spec.kubernetes.kubeControllerManager.podEvictionTimeout", "1.33", "use kubeAPIServer.defaultNotReadyTolerationSeconds and defaultUnreachableTolerationSeconds"}
 }
