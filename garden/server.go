@@ -37,6 +37,8 @@ import (
 	"github.com/loam-cloud/loam/garden/audit"
 	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
+	"github.com/loam-cloud/loam/garden/internal/clientcert"
+	"github.com/loam-cloud/loam/garden/internal/compression"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
 	"github.com/loam-cloud/loam/garden/operations"
@@ -119,7 +121,7 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	if generic.AuditBackend, generic.AuditPolicyRuleEvaluator, err = audit.New(g.config.Audit); err != nil {
 		return nil, err
 	}
-	generic.Authentication.Authenticator = publicOnly(generic.Authentication.Authenticator)
+	generic.Authentication.Authenticator = publicOnly(clientcert.Remember(generic.Authentication.Authenticator, clock.RealClock{}))
 	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)
 	kube, err := kubernetes.NewForConfig(generic.LoopbackClientConfig)
 	if err != nil {
@@ -145,6 +147,9 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	c.extensions.GenericConfig.AdmissionControl = g.keeper.admit(c.extensions.GenericConfig.AdmissionControl)
 	if c.aggregator, err = controlplaneapiserver.CreateAggregatorConfig(*generic, completed, informers, resolver, control.ProxyTransport, nil, initializers); err != nil {
 		return nil, fmt.Errorf("configuring aggregated APIs: %w", err)
+	}
+	if err := compression.Chain(&c.aggregator.GenericConfig.Config); err != nil {
+		return nil, err
 	}
 	// It dials cluster services, of which there are none.
 	c.aggregator.ExtraConfig.DisableRemoteAvailableConditionController = true

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -70,19 +71,28 @@ func newClients(config *rest.Config) (*clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the controllers: %w", err)
 	}
-	meta, err := metadata.NewForConfig(config)
+	partial, err := metadata.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a metadata client for the controllers: %w", err)
 	}
-	typed := informers.NewSharedInformerFactory(kube, resync)
+	typed := informers.NewSharedInformerFactoryWithOptions(kube, resync, informers.WithTransform(withoutManagers))
 	return &clients{
 		kube:     kube,
-		metadata: meta,
+		metadata: partial,
 		typed:    typed,
-		any:      informerfactory.NewInformerFactory(typed, metadatainformer.NewSharedInformerFactory(meta, resync)),
+		any:      informerfactory.NewInformerFactory(typed, metadatainformer.NewSharedInformerFactoryWithOptions(partial, resync, metadatainformer.WithTransform(withoutManagers))),
 		mapper:   restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kube.Discovery())),
 		started:  make(chan struct{}),
 	}, nil
+}
+
+// withoutManagers leaves out who set which field, most of an object's metadata,
+// as Kubernetes' own controller manager does.
+func withoutManagers(object any) (any, error) {
+	if accessor, err := meta.Accessor(object); err == nil {
+		accessor.SetManagedFields(nil)
+	}
+	return object, nil
 }
 
 // runner is one controller's loop; it returns when its context ends.

@@ -31,8 +31,13 @@ const (
 	DefaultQuotaBytes = 8 << 30
 	// defragMiB is how much must be free in the file before a start shrinks it.
 	// Nothing else does: compaction frees pages but keeps the file.
-	defragMiB  = 64
-	memberName = "garden"
+	defragMiB = 64
+	// snapshotEvery is after how many writes etcd may forget its log, keepEntries
+	// how many it then keeps for members that lag, of which there are none. Both
+	// are held in memory, and read again at each start: etcd's own 10,000 and
+	// 5,000 writes of a Shoot are 100 MB.
+	snapshotEvery, keepEntries = 2_000, 100
+	memberName                 = "garden"
 	// nowhere is advertised because etcd insists on host:port; nothing dials it.
 	nowhere = "garden.invalid"
 )
@@ -62,6 +67,7 @@ func Start(ctx context.Context, dir string, quotaBytes int64, log logr.Logger) (
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.TickMs, config.ElectionMs = tickMillis, 10*tickMillis
 	config.QuotaBackendBytes = quotaBytes
+	config.SnapshotCount, config.SnapshotCatchUpEntries = snapshotEvery, keepEntries
 	// Zero, which only etcd's flags replace, would warn of every request.
 	config.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 	config.BootstrapDefragThresholdMegabytes = defragMiB
