@@ -33,6 +33,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	"k8s.io/utils/clock"
 
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/audit"
 	"github.com/loam-cloud/loam/garden/authorization/projects"
@@ -120,6 +121,9 @@ func (g *Garden) newChain(completed options.CompletedOptions) (*chain, error) {
 	generic.EffectiveVersion = kubernetesVersion{generic.EffectiveVersion}
 	if generic.AuditBackend, generic.AuditPolicyRuleEvaluator, err = audit.New(g.config.Audit); err != nil {
 		return nil, err
+	}
+	if generic.Authentication.RequestHeaderConfig != nil {
+		return nil, fault.New(fault.Internal, "identities from a proxy's headers must not be remembered by its certificate")
 	}
 	generic.Authentication.Authenticator = publicOnly(clientcert.Remember(generic.Authentication.Authenticator, clock.RealClock{}))
 	generic.Authorization.Authorizer = union.New(c.agents, generic.Authorization.Authorizer)

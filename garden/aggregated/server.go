@@ -29,6 +29,7 @@ import (
 	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
 	"github.com/loam-cloud/loam/garden/internal/pki"
+	"github.com/loam-cloud/loam/garden/internal/compression"
 	"github.com/loam-cloud/loam/garden/kinds"
 	"github.com/loam-cloud/loam/garden/openapi"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -191,6 +192,9 @@ func (i *instance) server() (configured, error) {
 	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "Loam garden", "Loam garden"
 	if err := o.ApplyTo(config); err != nil {
 		return configured{}, fmt.Errorf("configuring the server: %w", err)
+	}
+	if err := compression.Chain(&config.Config); err != nil {
+		return configured{}, err
 	}
 	// The cluster has asked its own RBAC already; here an agent is held to its seed.
 	config.Authorization.Authorizer = union.New(i.agents, config.Authorization.Authorizer)
