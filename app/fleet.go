@@ -35,6 +35,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/exposureclass"
 	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/managedseedset"
 	"github.com/loam-cloud/loam/controllers/namespacedcloudprofile"
 	"github.com/loam-cloud/loam/controllers/project/project"
 	"github.com/loam-cloud/loam/controllers/quota"
@@ -108,6 +109,9 @@ func fleetControllers(c FleetConfig) []adder {
 		&credentialsbinding.Reconciler{Config: *own.CredentialsBinding},
 		&exposureclass.Reconciler{Config: *own.ExposureClass},
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
+		addFunc(func(mgr manager.Manager) error {
+			return (&managedseedset.Reconciler{Config: *own.ManagedSeedSet}).AddToManager(context.Background(), mgr)
+		}),
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
 		&project.Reconciler{Config: *own.Project},
 		&quota.Reconciler{Config: *own.Quota},

@@ -113,10 +113,10 @@ func (h *harness) exists(object client.Object) bool {
 	return err == nil
 }
 
-// operate has a Shoot's operation end.
-func (h *harness) operate(n int, state gardencorev1beta1.LastOperationState) {
+// operate has the operation of the first Shoot end.
+func (h *harness) operate(state gardencorev1beta1.LastOperationState) {
 	h.Helper()
-	shoot := controllertest.Refresh(h.T, h.shoot(n))
+	shoot := controllertest.Refresh(h.T, h.shoot(0))
 	shoot.Status.ObservedGeneration = shoot.Generation
 	shoot.Status.LastOperation = &gardencorev1beta1.LastOperation{Type: gardencorev1beta1.LastOperationTypeReconcile, State: state, LastUpdateTime: metav1.Now()}
 	h.must(h.garden.Status().Update(context.Background(), shoot))
@@ -184,7 +184,7 @@ func TestLife(t *testing.T) {
 		t.Error("a second replica while the first is pending")
 	}
 
-	h.operate(0, gardencorev1beta1.LastOperationStateSucceeded)
+	h.operate(gardencorev1beta1.LastOperationStateSucceeded)
 	h.reconcile()
 	h.want("0 ManagedSeedPreparing")
 	h.wantConfig(0)
@@ -257,7 +257,7 @@ func TestRetries(t *testing.T) {
 	h := newHarness(t, 1)
 	h.reconcile()
 	for n := int32(1); n <= 3; n++ {
-		h.operate(0, gardencorev1beta1.LastOperationStateFailed)
+		h.operate(gardencorev1beta1.LastOperationStateFailed)
 		before := controllertest.Refresh(t, h.shoot(0))
 		h.reconcile()
 		h.want("0 ShootReconciling")
@@ -273,10 +273,10 @@ func TestRetries(t *testing.T) {
 			t.Errorf("%d retries after one failure more, want %d", got, n)
 		}
 	}
-	h.operate(0, gardencorev1beta1.LastOperationStateFailed)
+	h.operate(gardencorev1beta1.LastOperationStateFailed)
 	h.reconcile()
 	h.want("0 ShootReconcileFailed")
-	h.operate(0, gardencorev1beta1.LastOperationStateSucceeded)
+	h.operate(gardencorev1beta1.LastOperationStateSucceeded)
 	h.reconcile()
 	h.want("0 ManagedSeedPreparing")
 }
@@ -335,7 +335,7 @@ func TestInterrupted(t *testing.T) {
 	controllertest.Interrupted(t, writes, func(t *testing.T) {
 		h = newHarness(t, 1)
 		h.reconcile()
-		h.operate(0, gardencorev1beta1.LastOperationStateSucceeded)
+		h.operate(gardencorev1beta1.LastOperationStateSucceeded)
 		h.scale(0)
 		h.must(h.garden.Delete(t.Context(), controllertest.Refresh(t, h.set)))
 		h.reconciler.Client, h.reconciler.Live = garden, garden
@@ -379,7 +379,7 @@ func TestWatches(t *testing.T) {
 		})
 	}
 	eventually("0 ShootReconciling")
-	h.operate(0, gardencorev1beta1.LastOperationStateSucceeded)
+	h.operate(gardencorev1beta1.LastOperationStateSucceeded)
 	eventually("0 ManagedSeedPreparing")
 	seed := h.register(0)
 	eventually("0 SeedNotReady")
