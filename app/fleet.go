@@ -37,7 +37,10 @@ import (
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/managedseedset"
 	"github.com/loam-cloud/loam/controllers/namespacedcloudprofile"
+	"github.com/loam-cloud/loam/controllers/project/activity"
 	"github.com/loam-cloud/loam/controllers/project/project"
+	"github.com/loam-cloud/loam/controllers/project/resourcequota"
+	"github.com/loam-cloud/loam/controllers/project/stale"
 	"github.com/loam-cloud/loam/controllers/quota"
 	"github.com/loam-cloud/loam/controllers/secretbinding"
 	"github.com/loam-cloud/loam/controllers/seed/backupbucketscheck"
@@ -52,6 +55,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/shoot/retry"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/controllers/shoot/statuslabel"
+	"github.com/loam-cloud/loam/controllers/shootstate"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -113,7 +117,12 @@ func fleetControllers(c FleetConfig) []adder {
 			return (&managedseedset.Reconciler{Config: *own.ManagedSeedSet}).AddToManager(context.Background(), mgr)
 		}),
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
+		&activity.Reconciler{Config: *own.Project},
 		&project.Reconciler{Config: *own.Project},
+		addFunc(func(mgr manager.Manager) error {
+			return (&resourcequota.Reconciler{Config: *own.Project}).AddToManager(context.Background(), mgr)
+		}),
+		&stale.Reconciler{Config: *own.Project},
 		&quota.Reconciler{Config: *own.Quota},
 		&secretbinding.Reconciler{Config: *own.SecretBinding},
 		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
@@ -131,6 +140,7 @@ func fleetControllers(c FleetConfig) []adder {
 		}),
 		&retry.Reconciler{Config: *own.ShootRetry},
 		&statuslabel.Reconciler{Config: *own.ShootStatusLabel},
+		&shootstate.Reconciler{Config: *own.ShootState},
 	}
 	if own.Event != nil {
 		all = append(all, &event.Reconciler{Config: *own.Event})
