@@ -49,6 +49,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/seed/secrets"
 	"github.com/loam-cloud/loam/controllers/shoot/conditions"
 	"github.com/loam-cloud/loam/controllers/shoot/hibernation"
+	"github.com/loam-cloud/loam/controllers/shoot/maintenance"
 	"github.com/loam-cloud/loam/controllers/shoot/migration"
 	shootquota "github.com/loam-cloud/loam/controllers/shoot/quota"
 	shootreference "github.com/loam-cloud/loam/controllers/shoot/reference"
@@ -133,6 +134,7 @@ func fleetControllers(c FleetConfig) []adder {
 		&secrets.Reconciler{},
 		&conditions.Reconciler{Config: *own.ShootConditions},
 		&hibernation.Reconciler{Config: own.ShootHibernation},
+		&maintenance.Reconciler{Config: own.ShootMaintenance},
 		&migration.Reconciler{Config: *own.ShootMigration},
 		&shootquota.Reconciler{Config: *own.ShootQuota},
 		addFunc(func(mgr manager.Manager) error {

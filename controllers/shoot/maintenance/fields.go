@@ -1,0 +1,135 @@
+package maintenance
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+
+	"github.com/loam-cloud/loam/garden/releases"
+)
+
+// removeFields takes out what the API refuses for the new version: an update
+// that is forced must not fail because of it.
+func (p *plan) removeFields(facts facts) {
+	spec, version := &p.shoot.Spec, p.shoot.Spec.Kubernetes.Version
+	remove := func(field releases.Field, set bool, clear func()) {
+		if set && field.Gone(version) {
+			clear()
+			p.add(p.removal(controlPlane, field.Path, "Kubernetes "+field.Since+" and newer do not have it"))
+		}
+	}
+	if c := spec.Kubernetes.KubeControllerManager; c != nil {
+		remove(releases.PodEvictionTimeout(), c.PodEvictionTimeout != nil, func() { c.PodEvictionTimeout = nil })
+	}
+	if c := spec.Kubernetes.ClusterAutoscaler; c != nil {
+		remove(releases.MaxEmptyBulkDelete(), c.MaxEmptyBulkDelete != nil, func() { c.MaxEmptyBulkDelete = nil })
+	}
+	if releases.SecretBindingName().Gone(version) {
+		p.migrateBinding(facts)
+	}
+	if c := spec.Kubernetes.KubeAPIServer; c != nil {
+		remove(releases.AnonymousAuthentication(), c.EnableAnonymousAuthentication != nil, func() { c.EnableAnonymousAuthentication = nil })
+		if sizes := c.WatchCacheSizes; sizes != nil {
+			remove(releases.DefaultWatchCacheSize(), sizes.Default != nil, func() { sizes.Default = nil })
+		}
+	}
+	if c := spec.Kubernetes.KubeScheduler; c != nil {
+		remove(releases.KubeMaxPDVols(), c.KubeMaxPDVols != nil, func() { c.KubeMaxPDVols = nil })
+	}
+	if addons := spec.Addons; addons != nil {
+		dashboard, nginx := addons.KubernetesDashboard, addons.NginxIngress
+		remove(releases.KubernetesDashboard(), dashboard != nil && dashboard.Enabled, func() { addons.KubernetesDashboard = nil })
+		remove(releases.NginxIngress(), nginx != nil && nginx.Enabled, func() { addons.NginxIngress = nil })
+	}
+	if spec.DNS == nil {
+		return
+	}
+	for i := range spec.DNS.Providers {
+		provider := &spec.DNS.Providers[i]
+		remove(releases.DNSProviderSecretName(), provider.SecretName != nil, func() {
+			if provider.CredentialsRef == nil {
+				provider.CredentialsRef = &autoscalingv1.CrossVersionObjectReference{APIVersion: "v1", Kind: "Secret", Name: *provider.SecretName}
+			}
+			provider.SecretName = nil
+		})
+	}
+}
+
+func (p *plan) removal(subject, what, reason string) result {
+	return result{subject: subject, what: what, done: "Removed " + what, reason: reason}
+}
+
+// removeGates takes out feature gates that the components of the new versions do
+// not start with: those that they do not have, and values that can no longer be
+// chosen.
+func (p *plan) removeGates() {
+	spec := &p.shoot.Spec
+	version := spec.Kubernetes.Version
+	if c := spec.Kubernetes.KubeAPIServer; c != nil {
+		p.removeGatesOf(controlPlane, "kube-apiserver", version, c.FeatureGates)
+	}
+	if c := spec.Kubernetes.KubeControllerManager; c != nil {
+		p.removeGatesOf(controlPlane, "kube-controller-manager", version, c.FeatureGates)
+	}
+	if c := spec.Kubernetes.KubeScheduler; c != nil {
+		p.removeGatesOf(controlPlane, "kube-scheduler", version, c.FeatureGates)
+	}
+	if c := spec.Kubernetes.KubeProxy; c != nil {
+		p.removeGatesOf(controlPlane, "kube-proxy", version, c.FeatureGates)
+	}
+	if c := spec.Kubernetes.Kubelet; c != nil {
+		p.removeGatesOf(controlPlane, "kubelet", version, c.FeatureGates)
+	}
+	for i := range spec.Provider.Workers {
+		worker := &spec.Provider.Workers[i]
+		if worker.Kubernetes != nil && worker.Kubernetes.Kubelet != nil {
+			p.removeGatesOf(pool(worker.Name), "kubelet", workerVersion(p.shoot, worker), worker.Kubernetes.Kubelet.FeatureGates)
+		}
+	}
+}
+
+func (p *plan) removeGatesOf(subject, component, version string, gates map[string]bool) {
+	var removed []string
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		if !startsWith(name, gates[name], version) {
+			delete(gates, name)
+			removed = append(removed, name)
+		}
+	}
+	if len(removed) > 0 {
+		p.add(p.removal(subject, fmt.Sprintf("feature gates from %q: %s", component, strings.Join(removed, ", ")), fmt.Sprintf("Not supported in Kubernetes version %q", version)))
+	}
+}
+
+// startsWith tells whether components of a version start with a gate.
+func startsWith(name string, value bool, version string) bool {
+	if !releases.HasFeatureGate(name, version) {
+		return false
+	}
+	gate, found := releases.FeatureGate(name)
+	to, fixed := gate.Fixed(version)
+	return !found || !fixed || value == to
+}
+
+// removePlugins takes out admission plugins that the new API server does not have.
+func (p *plan) removePlugins() {
+	server, version := p.shoot.Spec.Kubernetes.KubeAPIServer, p.shoot.Spec.Kubernetes.Version
+	if server == nil {
+		return
+	}
+	var removed []string
+	server.AdmissionPlugins = slices.DeleteFunc(server.AdmissionPlugins, func(plugin gardencorev1beta1.AdmissionPlugin) bool {
+		gone := !releases.HasAdmissionPlugin(plugin.Name, version)
+		if gone {
+			removed = append(removed, plugin.Name)
+		}
+		return gone
+	})
+	if len(removed) > 0 {
+		p.add(p.removal(controlPlane, "admission plugins from \"kube-apiserver\": "+strings.Join(removed, ", "), fmt.Sprintf("Not supported in Kubernetes version %q", version)))
+	}
+}
