@@ -83,7 +83,10 @@ func (h *harness) must(err error) {
 }
 
 func (h *harness) run() error {
-	_, err := h.reconciler.Reconcile(context.Background(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(h.set)})
+	result, err := h.reconciler.Reconcile(context.Background(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(h.set)})
+	if err == nil && result.RequeueAfter != 30*time.Minute && h.exists(h.set.DeepCopy()) {
+		h.Errorf("looked at again after %s", result.RequeueAfter)
+	}
 	return err
 }
 

@@ -207,3 +207,31 @@ func TestWatches(t *testing.T) {
 		t.Errorf("another seed was reported on: %+v", other.seed.Status.Conditions)
 	}
 }
+
+// TestAnotherWriter has the fleet report a condition between the agent's look and
+// its own report: it must stay.
+func TestAnotherWriter(t *testing.T) {
+	h := newHarness(t)
+	stale := h.seed.DeepCopy()
+	h.seed.Status.Conditions = []gardencorev1beta1.Condition{{Type: gardencorev1beta1.SeedExtensionsReady, Status: gardencorev1beta1.ConditionTrue}}
+	h.must(h.garden.Status().Update(t.Context(), h.seed))
+	admin := gardentest.ClientFor(t, gardentest.Start(t).RESTConfig())
+	h.reconciler.Client = interceptor.NewClient(admin, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+			if seed, ok := object.(*gardencorev1beta1.Seed); ok {
+				stale.DeepCopyInto(seed)
+				return nil
+			}
+			return c.Get(ctx, key, object, opts...)
+		},
+	})
+	h.beat()
+	if len(h.seed.Status.Conditions) != 1 {
+		t.Errorf("over what was not read: %v", h.seed.Status.Conditions)
+	}
+	h.reconciler.Client = h.garden
+	h.beat()
+	if len(h.seed.Status.Conditions) != 3 {
+		t.Errorf("at the next beat: %v", h.seed.Status.Conditions)
+	}
+}

@@ -20,7 +20,6 @@ import (
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
-	"github.com/loam-cloud/loam/controllers/policy"
 )
 
 // Name is the controller's name.
@@ -63,10 +62,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	choice := wanted.ForSeed(f.SeedFacts)
 	r.reporter.Recorder = r.Recorder
 	r.reporter.Report(ctx, seed, choice)
-	if f.cluster == nil {
-		return policy.Result(r.install(ctx, f, choice))
+	install := r.install
+	if f.cluster != nil {
+		install = r.installBeside
 	}
-	return policy.Result(r.installBeside(ctx, f, choice))
+	errs := install(ctx, f, choice)
+	for i := range f.strays {
+		errs = append(errs, r.leave(ctx, &f.strays[i], false))
+	}
+	return installer.Result(errs)
 }
 
 // facts are what is observed about a Seed.
@@ -76,30 +80,43 @@ type facts struct {
 	// what that one needs.
 	cluster *gardencorev1beta1.Shoot
 	others  wanted.Choice
-	// all are the installations in that Shoot, whoever needs them.
+	// all are the installations that may be the Seed's: in its own name, or in that
+	// Shoot, whoever needs them.
 	all []gardencorev1beta1.ControllerInstallation
+	// strays are those of the time before the Seed became such a Shoot, or ceased to
+	// be one.
+	strays []gardencorev1beta1.ControllerInstallation
 }
 
 func (r *Reconciler) observe(ctx context.Context, seed *gardencorev1beta1.Seed) (facts, error) {
 	i := r.installer()
 	f := facts{SeedFacts: wanted.SeedFacts{Seed: seed}}
-	var errs [5]error
+	_, selfHosted := seed.Labels[v1beta1constants.LabelSelfHostedShootCluster]
+	var errs [6]error
 	f.Registrations, errs[0] = i.Registrations(ctx)
 	f.Domains, errs[1] = i.Domains(ctx, seed)
 	f.Backups, errs[2] = i.Backups(ctx, client.MatchingFields{index.SeedName: seed.Name})
 	f.Shoots, errs[3] = i.Shoots(ctx, client.MatchingFields{index.SeedName: seed.Name}, client.MatchingFields{index.StatusSeedName: seed.Name})
-	if _, found := seed.Labels[v1beta1constants.LabelSelfHostedShootCluster]; found {
-		errs[4] = r.observeCluster(ctx, &f)
-	} else {
-		f.all, errs[4] = i.Installations(ctx, client.MatchingFields{index.SeedRefName: seed.Name})
-		f.Installations = f.all
+	var own []gardencorev1beta1.ControllerInstallation
+	own, errs[4] = i.Installations(ctx, client.MatchingFields{index.SeedRefName: seed.Name})
+	for j := range own {
+		switch alone := own[j].Spec.ShootRef == nil; {
+		case alone == selfHosted:
+			f.strays = append(f.strays, own[j])
+		case alone:
+			f.all = append(f.all, own[j])
+		}
+	}
+	f.Installations = f.all
+	if selfHosted {
+		errs[5] = r.observeCluster(ctx, &f)
 	}
 	return f, errors.Join(errs[:]...)
 }
 
 // install writes the installations of a Seed. One that fails keeps no other from
 // being written.
-func (r *Reconciler) install(ctx context.Context, f facts, choice wanted.Choice) error {
+func (r *Reconciler) install(ctx context.Context, f facts, choice wanted.Choice) []error {
 	i := r.installer()
 	have, superfluous := installer.ByRegistration(f.all)
 	var errs []error
@@ -116,5 +133,5 @@ func (r *Reconciler) install(ctx context.Context, f facts, choice wanted.Choice)
 	for _, installation := range superfluous {
 		errs = append(errs, i.Delete(ctx, installation))
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -23,7 +23,9 @@ import (
 func TestInstallation(t *testing.T) {
 	h := newHarness(t)
 	secret, ref := h.gardenSecret()
-	deployment := h.deployment(ref)
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1constants.GardenNamespace, Name: "c-" + h.id}}
+	h.must(h.garden.Create(t.Context(), config))
+	deployment := h.deployment(ref, gardencorev1.NamedResourceReference{Name: "config", ResourceRef: reference("ConfigMap", config.Name)})
 	registration := h.offer("provider", deployedBy(deployment), "ControlPlane", "Infrastructure", "Worker")
 	h.reconcile()
 	h.want("provider")
@@ -40,7 +42,8 @@ func TestInstallation(t *testing.T) {
 	if spec.RegistrationRef != (corev1.ObjectReference{Name: registration.Name, ResourceVersion: registration.ResourceVersion}) ||
 		*spec.SeedRef != (corev1.ObjectReference{Name: h.seed.Name, ResourceVersion: h.seed.ResourceVersion}) ||
 		*spec.DeploymentRef != (corev1.ObjectReference{Name: deployment.Name, ResourceVersion: deployment.ResourceVersion}) || spec.ShootRef != nil ||
-		len(spec.ResourceRefs) != 1 || spec.ResourceRefs[0] != (corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: "garden", Name: secret.Name, ResourceVersion: secret.ResourceVersion}) {
+		len(spec.ResourceRefs) != 2 || spec.ResourceRefs[1] != (corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: "garden", Name: config.Name, ResourceVersion: config.ResourceVersion}) ||
+		spec.ResourceRefs[0] != (corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: "garden", Name: secret.Name, ResourceVersion: secret.ResourceVersion}) {
 		t.Errorf("got %+v", spec)
 	}
 
@@ -216,6 +219,25 @@ func TestPolicies(t *testing.T) {
 	h.must(h.garden.Update(t.Context(), h.seed))
 	h.reconcile()
 	h.want()
+}
+
+// TestMigratingShoot counts on the Seed of its spec and on that of its status.
+func TestMigratingShoot(t *testing.T) {
+	from, to := newHarness(t), newHarness(t)
+	for _, h := range []*harness{from, to} {
+		h.offer("plane", nil, "ControlPlane", "Worker", "Infrastructure")
+		h.offer("dns", nil, "DNSRecord/dns-"+h.id)
+	}
+	shoot := controllertest.NewShoot(t, gardentest.Namespace(t), func(s *gardencorev1beta1.Shoot) { s.Spec.SeedName = &to.seed.Name })
+	t.Cleanup(func() { to.remove(shoot) })
+	from.reconcile()
+	from.want("plane")
+	shoot.Status.SeedName = &from.seed.Name
+	to.must(to.garden.Status().Update(t.Context(), shoot))
+	for _, h := range []*harness{from, to} {
+		h.reconcile()
+		h.want("dns", "plane")
+	}
 }
 
 // TestPendingDeletion waits for an old installation before it makes another, and

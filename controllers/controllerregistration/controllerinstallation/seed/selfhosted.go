@@ -2,7 +2,6 @@ package seed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -41,7 +40,7 @@ func (r *Reconciler) observeCluster(ctx context.Context, f *facts) error {
 //	the Shoot needs it too:  it is the Shoot's, and says that the Seed needs it
 //	only the Seed needs it:  it is the Seed's, with a label
 //	the Seed does not:       one with the label goes, another is left to the Shoot
-func (r *Reconciler) installBeside(ctx context.Context, f facts, choice wanted.Choice) error {
+func (r *Reconciler) installBeside(ctx context.Context, f facts, choice wanted.Choice) []error {
 	i := r.installer()
 	have, _ := installer.ByRegistration(f.all) // what is superfluous is the Shoot's to remove
 	var errs []error
@@ -67,13 +66,13 @@ func (r *Reconciler) installBeside(ctx context.Context, f facts, choice wanted.C
 			errs = append(errs, r.leave(ctx, installation, f.others.Registrations.Has(name)))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // leave ends that the Seed uses an installation.
 func (r *Reconciler) leave(ctx context.Context, installation *gardencorev1beta1.ControllerInstallation, shared bool) error {
 	i := r.installer()
-	if wanted.OnlySeed(installation) && !shared {
+	if (wanted.OnlySeed(installation) || installation.Spec.ShootRef == nil) && !shared {
 		return i.Delete(ctx, installation)
 	}
 	if installation.DeletionTimestamp != nil {

@@ -145,6 +145,28 @@ func TestSelfHosted(t *testing.T) {
 	}
 }
 
+// TestBecomesSelfHosted leaves nothing behind of the time before, in either
+// direction.
+func TestBecomesSelfHosted(t *testing.T) {
+	b := newBoth(t)
+	b.offer("plane", nil, "ControlPlane", "Worker", "Infrastructure")
+	b.offer("ext", nil, "Extension")
+	b.enable(true, true)
+	label := func(labels map[string]string) {
+		controllertest.Refresh(t, b.seed)
+		b.seed.Labels = labels
+		b.must(b.garden.Update(t.Context(), b.seed))
+		b.settle()
+	}
+	b.settle()
+	label(nil)
+	b.wantState(map[string]string{"ext": "shoot"})
+	b.want("ext", "plane")
+	label(map[string]string{v1beta1constants.LabelSelfHostedShootCluster: "true"})
+	b.wantState(map[string]string{"plane": "seed", "ext": "shared"})
+	b.want("ext", "plane")
+}
+
 // TestSelfHostedInterrupted ends the same whichever write fails.
 func TestSelfHostedInterrupted(t *testing.T) {
 	garden, writes := controllertest.Client(t)

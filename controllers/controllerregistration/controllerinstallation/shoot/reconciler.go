@@ -7,7 +7,6 @@ package shoot
 
 import (
 	"context"
-	"errors"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -18,7 +17,6 @@ import (
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
 	"github.com/loam-cloud/loam/controllers/declaration"
-	"github.com/loam-cloud/loam/controllers/policy"
 )
 
 // Name is the controller's name.
@@ -66,12 +64,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	choice := wanted.ForShoot(facts)
 	r.reporter.Recorder = r.Recorder
 	r.reporter.Report(ctx, shoot, choice)
-	return policy.Result(r.install(ctx, facts, all, choice))
+	return installer.Result(r.install(ctx, facts, all, choice))
 }
 
 // install writes the installations of a Shoot. One that fails keeps no other from
 // being written.
-func (r *Reconciler) install(ctx context.Context, f wanted.ShootFacts, all []gardencorev1beta1.ControllerInstallation, choice wanted.Choice) error {
+func (r *Reconciler) install(ctx context.Context, f wanted.ShootFacts, all []gardencorev1beta1.ControllerInstallation, choice wanted.Choice) []error {
 	i := r.installer()
 	have, superfluous := installer.ByRegistration(all)
 	var errs []error
@@ -96,5 +94,5 @@ func (r *Reconciler) install(ctx context.Context, f wanted.ShootFacts, all []gar
 	for _, installation := range superfluous {
 		errs = append(errs, i.Delete(ctx, installation))
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -2,6 +2,7 @@ package installer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -9,8 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/wanted"
+	"github.com/loam-cloud/loam/controllers/policy"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -31,6 +34,27 @@ func ByRegistration(installations []gardencorev1beta1.ControllerInstallation) (f
 		}
 	}
 	return found, superfluous
+}
+
+// Result turns the errors of several installations into what a reconciler
+// returns. Those that only wait are looked at again soon; with any other all are
+// tried again, for nobody watches everything that may be missing.
+func Result(errs []error) (reconcile.Result, error) {
+	var others []error
+	result := reconcile.Result{}
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, fault.Waiting):
+			result.RequeueAfter = policy.Of(err).After
+		default:
+			others = append(others, err)
+		}
+	}
+	if len(others) > 0 {
+		return reconcile.Result{}, errors.Join(others...)
+	}
+	return result, nil
 }
 
 // Ensure makes an installation, or brings the one that is there to its source. A
