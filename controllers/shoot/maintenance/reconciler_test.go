@@ -375,3 +375,17 @@ func TestController(t *testing.T) {
 		return nil
 	})
 }
+
+// TestStartInWindow spreads the maintenance of Shoots whose moment passed while
+// nobody ran.
+func TestStartInWindow(t *testing.T) {
+	h := newHarness(t)
+	// Half an hour before the end: nearly all moments have passed.
+	h.clock.Step(2*time.Hour + 30*time.Minute)
+	h.writes.Fail(0)
+	controllertest.Run(t, &maintenance.Reconciler{Client: h, Clock: h.clock, Config: h.reconciler.Config})
+	time.Sleep(300 * time.Millisecond)
+	if h.read(); h.versions() != "1.34.1 1.0.0" {
+		t.Error("maintained right at the start")
+	}
+}
