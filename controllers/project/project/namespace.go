@@ -11,12 +11,15 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/loam-cloud/loam/controllers/internal/finalizer"
+	"github.com/loam-cloud/loam/controllers/internal/guard"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -69,6 +72,9 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, project *gardencorev1b
 	}
 	if err := r.own(project, namespace); err != nil {
 		return nil, err
+	}
+	if equality.Semantic.DeepEqual(base.ObjectMeta, namespace.ObjectMeta) {
+		return namespace, nil
 	}
 	if err := r.Client.Patch(ctx, namespace, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return nil, fmt.Errorf("changing namespace %q: %w", name, err)
@@ -131,10 +137,7 @@ func (r *Reconciler) delete(ctx context.Context, project *gardencorev1beta1.Proj
 	case namespaceLeft:
 		return reconcile.Result{RequeueAfter: deletionInterval}, nil
 	}
-	if err := client.IgnoreNotFound(r.changeFinalizer(ctx, project, controllerutil.RemoveFinalizer)); err != nil {
-		return reconcile.Result{}, fmt.Errorf("removing the finalizer: %w", err)
-	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{}, finalizer.Remove(ctx, r.Client, project, gardencorev1beta1.GardenerName)
 }
 
 // leftover is what a Project in deletion waits for.
@@ -159,12 +162,12 @@ func (r *Reconciler) release(ctx context.Context, project *gardencorev1beta1.Pro
 	if !isMarked(namespace, project) || owner != "" && owner != string(project.UID) {
 		return nothingLeft, nil // it never was the project's, or is no longer
 	}
-	left, err := r.hasShoots(ctx, namespace.Name)
+	shoots, err := guard.List(ctx, r.Client, "Shoot", &gardencorev1beta1.ShootList{}, client.InNamespace(namespace.Name))
 	if err != nil {
 		return nothingLeft, fmt.Errorf("looking for clusters in namespace %q: %w", namespace.Name, err)
 	}
-	if left {
-		r.event(project, corev1.EventTypeWarning, gardencorev1beta1.ProjectEventNamespaceNotEmpty, "Delete", "Namespace %q still has Shoots: delete them first", namespace.Name)
+	if len(shoots.Names) > 0 {
+		r.event(project, corev1.EventTypeWarning, gardencorev1beta1.ProjectEventNamespaceNotEmpty, "Delete", "Namespace %q is not empty, delete first what is in it: %s", namespace.Name, shoots)
 		return shootsLeft, nil
 	}
 	if namespace.Annotations[v1beta1constants.NamespaceKeepAfterProjectDeletion] == "true" {
@@ -197,8 +200,8 @@ func (r *Reconciler) letGo(ctx context.Context, project *gardencorev1beta1.Proje
 		}
 	}
 	namespace.OwnerReferences = owners
-	if err := r.Client.Patch(ctx, namespace, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("releasing namespace %q: %w", namespace.Name, client.IgnoreNotFound(err))
+	if err := client.IgnoreNotFound(r.Client.Patch(ctx, namespace, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))); err != nil {
+		return fmt.Errorf("releasing namespace %q: %w", namespace.Name, err)
 	}
 	return nil
 }

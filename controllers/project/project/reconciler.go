@@ -20,23 +20,47 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/finalizer"
 )
 
 // Name is the controller's name, and with it that of its logger and its events.
 const Name = "project"
 
-// Reconciler keeps what belongs to Projects. It reads Projects and Shoots, and
-// writes the Projects' finalizer, spec.namespace, phase and observed generation,
-// their Namespaces, the ResourceQuota and RBAC objects in those, cluster roles
-// and bindings, and events.
+// Reconciler keeps what belongs to Projects.
 type Reconciler struct {
 	Client   client.Client
 	Recorder events.EventRecorder
 	Config   controllermanagerconfigv1alpha1.ProjectControllerConfiguration
 	// RateLimiter spaces what is tried again; nil means controller-runtime's.
 	RateLimiter workqueue.TypedRateLimiter[reconcile.Request]
+}
+
+// Declare says what the controller reads and writes.
+func (*Reconciler) Declare() declaration.Declaration {
+	d := declaration.Declaration{
+		Controller: Name,
+		Reads:      []declaration.Read{{Resource: "projects.core.gardener.cloud"}, {Resource: "shoots.core.gardener.cloud"}},
+		Writes: []declaration.Write{
+			{Resource: "projects.core.gardener.cloud", Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers", "spec.namespace"}},
+			{Resource: "projects.core.gardener.cloud/status", Verbs: []string{"patch"}, Fields: []string{"status.phase", "status.observedGeneration"}},
+			declaration.Events(),
+		},
+	}
+	for _, owned := range []declaration.Write{
+		{Resource: "namespaces", Verbs: []string{"create", "patch", "delete"}},
+		{Resource: "resourcequotas", Verbs: []string{"create", "patch"}},
+		{Resource: "rolebindings.rbac.authorization.k8s.io", Verbs: []string{"create", "patch", "delete"}},
+		{Resource: "clusterrolebindings.rbac.authorization.k8s.io", Verbs: []string{"create", "patch", "delete"}},
+		// Roles give rights that the controller need not have.
+		{Resource: "clusterroles.rbac.authorization.k8s.io", Verbs: []string{"create", "patch", "delete", "bind", "escalate"}},
+	} {
+		d.Reads, d.Writes = append(d.Reads, declaration.Read{Resource: owned.Resource}), append(d.Writes, owned)
+	}
+	return d
 }
 
 // Reconcile brings one Project to what it asks for.
@@ -61,10 +85,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // ensure makes everything, in an order in which each part finds what it needs.
 func (r *Reconciler) ensure(ctx context.Context, project *gardencorev1beta1.Project) error {
-	if !controllerutil.ContainsFinalizer(project, gardencorev1beta1.GardenerName) {
-		if err := r.changeFinalizer(ctx, project, controllerutil.AddFinalizer); err != nil {
-			return fmt.Errorf("adding the finalizer: %w", err)
-		}
+	if err := finalizer.Add(ctx, r.Client, project, gardencorev1beta1.GardenerName); err != nil {
+		return err
 	}
 	if project.Status.Phase == "" {
 		if err := r.report(ctx, project, gardencorev1beta1.ProjectPending); err != nil {
@@ -96,18 +118,11 @@ func (r *Reconciler) report(ctx context.Context, project *gardencorev1beta1.Proj
 	if equality.Semantic.DeepEqual(base.Status, project.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, project, client.MergeFrom(base)); err != nil {
-		return fmt.Errorf("reporting phase %s: %w", phase, client.IgnoreNotFound(err))
+	log.FromContext(ctx).Info("Changing the project's phase", "before", base.Status.Phase, "after", phase)
+	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, project, client.MergeFrom(base))); err != nil {
+		return fmt.Errorf("reporting phase %s: %w", phase, err)
 	}
 	return nil
-}
-
-// changeFinalizer writes the whole list of finalizers, therefore only if nobody
-// else has written the Project meanwhile.
-func (r *Reconciler) changeFinalizer(ctx context.Context, project *gardencorev1beta1.Project, change func(client.Object, string) bool) error {
-	base := project.DeepCopy()
-	change(project, gardencorev1beta1.GardenerName)
-	return r.Client.Patch(ctx, project, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 func (r *Reconciler) event(project *gardencorev1beta1.Project, kind, reason, action, format string, args ...any) {

@@ -297,6 +297,13 @@ func TestDeletion(t *testing.T) {
 	if h.namespace().DeletionTimestamp != nil {
 		t.Fatal("the namespace goes with a cluster in it")
 	}
+	for said := ""; !strings.HasPrefix(said, "Warning NamespaceNotEmpty") || !strings.Contains(said, "1 Shoot: "+shoot.Namespace+"/plant"); {
+		select {
+		case said = <-h.events.Events:
+		default:
+			t.Fatalf("the last event is %q", said)
+		}
+	}
 	base := shoot.DeepCopy()
 	metav1.SetMetaDataAnnotation(&shoot.ObjectMeta, "confirmation.gardener.cloud/deletion", "true")
 	h.must(h.garden.Patch(t.Context(), shoot, client.MergeFrom(base)))

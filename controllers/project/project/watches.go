@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 
+	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// defaultSyncs is Gardener's default number of workers.
-const defaultSyncs = 5
-
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Client == nil {
@@ -39,7 +37,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		// Whole Shoots, which other controllers of the fleet hold anyway.
 		Watches(&gardencorev1beta1.Shoot{}, handler.EnqueueRequestsFromMapFunc(r.ofLastShoot), builder.WithPredicates(deletions())).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, defaultSyncs),
+			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			RateLimiter:             r.RateLimiter,
 		}).
 		Complete(r)
