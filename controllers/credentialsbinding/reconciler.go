@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
-	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/credentials"
 )
 
@@ -40,8 +39,8 @@ func (r *Reconciler) bindings() *credentials.Reconciler {
 	return &credentials.Reconciler{
 		Kind: credentials.Kind{
 			Name: Name, Finalizer: FinalizerName, Label: v1beta1constants.LabelCredentialsBindingReference,
-			EventType: corev1.EventTypeWarning, ShootIndex: index.ShootCredentialsBinding,
-			Binding: &securityv1alpha1.CredentialsBinding{}, List: &securityv1alpha1.CredentialsBindingList{},
+			EventType: corev1.EventTypeWarning,
+			Binding:   &securityv1alpha1.CredentialsBinding{}, List: &securityv1alpha1.CredentialsBindingList{},
 		},
 		Client: r.Client, Recorder: r.Recorder,
 	}

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
-	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/credentials"
 )
 
@@ -40,8 +39,8 @@ func (r *Reconciler) bindings() *credentials.Reconciler {
 	return &credentials.Reconciler{
 		Kind: credentials.Kind{
 			Name: Name, Finalizer: FinalizerName, Label: v1beta1constants.LabelSecretBindingReference,
-			EventType: corev1.EventTypeNormal, ShootIndex: index.ShootSecretBinding,
-			Binding: &gardencorev1beta1.SecretBinding{}, List: &gardencorev1beta1.SecretBindingList{},
+			EventType: corev1.EventTypeNormal,
+			Binding:   &gardencorev1beta1.SecretBinding{}, List: &gardencorev1beta1.SecretBindingList{},
 		},
 		Client: r.Client, Recorder: r.Recorder,
 	}

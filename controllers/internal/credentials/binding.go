@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/guard"
 )
 
 // Kinds of credentials.
@@ -133,6 +134,15 @@ func list(ctx context.Context, c client.Reader, of client.ObjectList, by client.
 		return err
 	})
 	return all, err
+}
+
+// shootsOf lists the Shoots that use a binding.
+func shootsOf(ctx context.Context, c client.Reader, b binding) (guard.Blockers, error) {
+	by := index.ShootCredentialsBinding
+	if _, is := b.object.(*gardencorev1beta1.SecretBinding); is {
+		by = index.ShootSecretBinding
+	}
+	return guard.List(ctx, c, "Shoot", &gardencorev1beta1.ShootList{}, client.InNamespace(b.object.GetNamespace()), client.MatchingFields{by: b.object.GetName()})
 }
 
 // byCredentials finds the bindings that refer to credentials.

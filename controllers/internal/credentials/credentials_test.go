@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/index"
@@ -82,6 +83,54 @@ func TestABindingWaitsForItsShoots(t *testing.T) {
 		})
 	}
 	h.eventually(s, "")
+}
+
+// TestABindingThatWaitsKeepsItsSecret: a Shoot needs the credentials until its
+// end, though its binding and all others are in deletion, and whatever else happens
+// to the Secret.
+func TestABindingThatWaitsKeepsItsSecret(t *testing.T) {
+	h := newHarness(t)
+	s := h.secret("key")
+	waits, goes := h.credentialsBinding("waits", "local", s), h.credentialsBinding("goes", "gcp", s)
+	const both = "by:credentialsbinding for:gcp for:local gardener.cloud/credentialsbinding"
+	h.eventually(s, both)
+	h.eventually(waits, "gardener")
+	h.eventually(goes, "gardener")
+	shoot := controllertest.NewShoot(t, h.namespace, func(s *gardencorev1beta1.Shoot) {
+		s.Spec.Provider.Workers = controllertest.Shoot("", "").Spec.Provider.Workers
+		s.Spec.CredentialsBindingName = &waits.Name
+	})
+	h.delete(waits)
+	h.delete(goes)
+	controllertest.Gone(t, h, goes)
+	h.eventually(s, "by:credentialsbinding for:local gardener.cloud/credentialsbinding")
+	controllertest.Change(t, h, s, func(s *corev1.Secret) { s.Labels = nil })
+	h.eventually(s, "by:credentialsbinding for:local gardener.cloud/credentialsbinding")
+	h.delete(shoot)
+	controllertest.Gone(t, h, waits)
+	h.eventually(s, "")
+}
+
+// TestBindingsOfOtherNamespacesCount for a Secret as well as for a Quota.
+func TestBindingsOfOtherNamespacesCount(t *testing.T) {
+	h := newHarness(t)
+	s, q := h.secret("key"), h.quota("limits", "Project")
+	here := h.secretBinding("one", "local", s, q)
+	h.eventually(here, "gardener")
+	home := h.namespace
+	h.namespace = gardentest.Namespace(t)
+	there := h.secretBinding("one", "local", s, q)
+	h.namespace = home
+	h.eventually(there, "gardener")
+	h.eventually(s, "by:secretbinding for:local gardener.cloud/secretbinding")
+	h.eventually(q, "by:secretbinding")
+	h.delete(here)
+	controllertest.Gone(t, h, here)
+	h.eventually(s, "by:secretbinding for:local gardener.cloud/secretbinding")
+	h.eventually(q, "by:secretbinding")
+	h.delete(there)
+	h.eventually(s, "")
+	h.eventually(q, "")
 }
 
 // TestAMissingQuotaHoldsNothingUp: neither the other Quotas, nor the binding's
@@ -180,6 +229,50 @@ func TestMissingSecret(t *testing.T) {
 		t.Error(err)
 	}
 	controllertest.Gone(t, c, b)
+}
+
+// TestQuotasOfBindingsInDeletion: a binding in deletion counts for its Quotas until it is
+// gone, and its label is taken off under a lock.
+func TestQuotasOfBindingsInDeletion(t *testing.T) {
+	inner, _ := controllertest.Indexed(t, index.EnsureBindings, index.EnsureShootBindings)
+	var patches []string
+	c := interceptor.NewClient(inner, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if _, is := o.(*gardencorev1beta1.Quota); is {
+				data, err := p.Data(o)
+				if err != nil {
+					return err
+				}
+				patches = append(patches, string(data))
+			}
+			return c.Patch(ctx, o, p, opts...)
+		},
+	})
+	h := &harness{T: t, Client: c, namespace: gardentest.Namespace(t)}
+	r := &secretbinding.Reconciler{Client: c, Recorder: events.NewFakeRecorder(10)}
+	s, q := h.secret("key"), h.quota("limits", "Project")
+	one, two := h.secretBinding("one", "local", s, q), h.secretBinding("two", "local", s, q)
+	reconcileAll := func(bindings ...client.Object) {
+		t.Helper()
+		for _, b := range bindings {
+			if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reconcileAll(one, two)
+	h.delete(one)
+	h.delete(two)
+	reconcileAll(one)
+	controllertest.Gone(t, h, one)
+	h.eventually(s, "") // nobody needs it any more
+	h.eventually(q, "by:secretbinding")
+	patches = nil
+	reconcileAll(two)
+	h.eventually(q, "")
+	if len(patches) != 1 || !strings.Contains(patches[0], `"resourceVersion"`) {
+		t.Errorf("patches of the quota: %v", patches)
+	}
 }
 
 // TestRestart kills the controller before each of its writes, when a binding

@@ -24,11 +24,6 @@ type mark struct{ finalizer, label string }
 // is looked after, and those of the other.
 type users struct{ mine, others []binding }
 
-// live leaves out the bindings in deletion.
-func live(bindings []binding) []binding {
-	return slices.DeleteFunc(slices.Clone(bindings), binding.deleting)
-}
-
 // apply brings the finalizers and labels of credentials to what their users need.
 // What the other kind of binding needs stays.
 func apply(object *metav1.PartialObjectMetadata, own mark, u users) {

@@ -28,8 +28,6 @@ type Kind struct {
 	Label string
 	// EventType is that of the event of a deletion that waits.
 	EventType string
-	// ShootIndex finds the Shoots that use a binding, by its name.
-	ShootIndex string
 	// Binding and List are empty; they are copied.
 	Binding client.Object
 	List    client.ObjectList
@@ -80,8 +78,7 @@ func (r *Reconciler) release(ctx context.Context, g guard.Guard, b binding) erro
 	if !g.Holds(b.object) {
 		return nil
 	}
-	blockers, err := guard.List(ctx, r.Client, "Shoot", &gardencorev1beta1.ShootList{},
-		client.InNamespace(b.object.GetNamespace()), client.MatchingFields{r.ShootIndex: b.object.GetName()})
+	blockers, err := shootsOf(ctx, r.Client, b)
 	if err != nil || g.Blocked(ctx, b.object, blockers) {
 		return err
 	}
@@ -127,21 +124,43 @@ func (r *Reconciler) sync(ctx context.Context, ref Reference) (found bool, _ err
 	return true, nil
 }
 
-// users finds the bindings of both kinds that refer to credentials and are not in
-// deletion.
+// users finds the bindings of both kinds that need credentials.
 func (r *Reconciler) users(ctx context.Context, ref Reference) (users, error) {
-	secretBindings, err := list(ctx, r.Client, &gardencorev1beta1.SecretBindingList{}, byCredentials(ref))
+	ofSecrets, err := r.needing(ctx, &gardencorev1beta1.SecretBindingList{}, ref)
 	if err != nil {
 		return users{}, err
 	}
-	credentialsBindings, err := list(ctx, r.Client, &securityv1alpha1.CredentialsBindingList{}, byCredentials(ref))
+	ofCredentials, err := r.needing(ctx, &securityv1alpha1.CredentialsBindingList{}, ref)
 	if err != nil {
 		return users{}, err
 	}
-	if _, ok := r.Binding.(*gardencorev1beta1.SecretBinding); ok {
-		return users{mine: live(secretBindings), others: live(credentialsBindings)}, nil
+	if r.isOfSecrets() {
+		return users{mine: ofSecrets, others: ofCredentials}, nil
 	}
-	return users{mine: live(credentialsBindings), others: live(secretBindings)}, nil
+	return users{mine: ofCredentials, others: ofSecrets}, nil
+}
+
+// needing finds the bindings of one kind that refer to credentials and are not in
+// deletion, or are but have to wait for Shoots, which need the credentials to end.
+func (r *Reconciler) needing(ctx context.Context, of client.ObjectList, ref Reference) ([]binding, error) {
+	all, err := list(ctx, r.Client, of, byCredentials(ref))
+	if err != nil {
+		return nil, err
+	}
+	var needing []binding
+	for _, b := range all {
+		if b.deleting() {
+			shoots, err := shootsOf(ctx, r.Client, b)
+			if err != nil {
+				return nil, err
+			}
+			if len(shoots.Names) == 0 {
+				continue
+			}
+		}
+		needing = append(needing, b)
+	}
+	return needing, nil
 }
 
 // labelQuotas marks the Quotas of a binding. One that is not there holds nothing
