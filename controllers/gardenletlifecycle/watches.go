@@ -2,7 +2,6 @@ package gardenletlifecycle
 
 import (
 	"cmp"
-	"slices"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -15,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/loam-cloud/loam/controllers/internal/cluster"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -53,6 +54,5 @@ func created() predicate.Predicate {
 // other.
 func selfHosted(object client.Object) bool {
 	shoot, ok := object.(*gardencorev1beta1.Shoot)
-	return ok && shoot.Spec.SeedName == nil && shoot.Status.SeedName == nil &&
-		slices.ContainsFunc(shoot.Spec.Provider.Workers, func(w gardencorev1beta1.Worker) bool { return w.ControlPlane != nil })
+	return ok && shoot.Spec.SeedName == nil && shoot.Status.SeedName == nil && cluster.SelfHosted(shoot)
 }

@@ -59,6 +59,8 @@ func (r *Reconciler) Declare() declaration.Declaration {
 		Writes: []declaration.Write{
 			{Resource: sets, Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}},
 			{Resource: sets + "/status", Verbs: []string{"patch"}},
+			// A set waits for its replicas, which servers may guard.
+			{Resource: sets + "/finalizers", Verbs: []string{"update"}},
 			{Resource: managed, Verbs: []string{"create", "patch", "delete"}},
 			{Resource: shoots, Verbs: []string{"create", "patch", "delete"}},
 			declaration.Events(),

@@ -1,6 +1,7 @@
 package managedseedset
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -64,7 +65,9 @@ func named(config runtime.RawExtension, name string) (runtime.RawExtension, erro
 		return config, nil
 	}
 	content := map[string]any{}
-	if err := json.Unmarshal(config.Raw, &content); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(config.Raw))
+	decoder.UseNumber() // large ones stay as they are
+	if err := decoder.Decode(&content); err != nil {
 		return config, fmt.Errorf("reading JSON: %w", err)
 	}
 	path := []string{"seedConfig", "spec", "ingress", "domain"}

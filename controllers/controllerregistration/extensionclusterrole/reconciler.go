@@ -59,6 +59,8 @@ func (r *Reconciler) Declare() declaration.Declaration {
 		},
 		Writes: []declaration.Write{
 			{Resource: "clusterrolebindings.rbac.authorization.k8s.io", Verbs: []string{"create", "patch", "delete"}, Fields: []string{"subjects"}},
+			// Without that verb only rights could be given that the controller has.
+			{Resource: "clusterroles.rbac.authorization.k8s.io", Verbs: []string{"bind"}},
 			declaration.Events(),
 		},
 	}

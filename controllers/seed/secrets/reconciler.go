@@ -58,6 +58,8 @@ func (r *Reconciler) Declare() declaration.Declaration {
 		Writes: []declaration.Write{
 			{Resource: "namespaces", Verbs: []string{"create", "patch"}},
 			{Resource: "secrets", Verbs: []string{"create", "patch", "delete"}},
+			// A Seed waits for its namespace, which servers may guard.
+			{Resource: "seeds.core.gardener.cloud/finalizers", Verbs: []string{"update"}},
 		},
 	}
 }

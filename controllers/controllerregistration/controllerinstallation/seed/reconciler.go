@@ -60,8 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	choice := wanted.ForSeed(f.SeedFacts)
-	r.reporter.Recorder = r.Recorder
-	r.reporter.Report(ctx, seed, choice)
+	r.reporter.Report(ctx, r.Recorder, seed, choice)
 	install := r.install
 	if f.cluster != nil {
 		install = r.installBeside

@@ -62,8 +62,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	choice := wanted.ForShoot(facts)
-	r.reporter.Recorder = r.Recorder
-	r.reporter.Report(ctx, shoot, choice)
+	r.reporter.Report(ctx, r.Recorder, shoot, choice)
 	return installer.Result(r.install(ctx, facts, all, choice))
 }
 

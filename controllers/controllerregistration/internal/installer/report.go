@@ -22,14 +22,12 @@ const (
 // Reporter tells operators, in events, what they have to mend. It says the same
 // of an object once, until something else is true.
 type Reporter struct {
-	Recorder events.EventRecorder
-
 	mutex sync.Mutex
 	said  map[client.ObjectKey]string
 }
 
 // Report tells what a choice lacks.
-func (r *Reporter) Report(ctx context.Context, object client.Object, choice wanted.Choice) {
+func (r *Reporter) Report(ctx context.Context, recorder events.EventRecorder, object client.Object, choice wanted.Choice) {
 	var missing []string
 	for _, e := range choice.Missing {
 		missing = append(missing, e.String())
@@ -40,11 +38,11 @@ func (r *Reporter) Report(ctx context.Context, object client.Object, choice want
 	}
 	if len(missing) > 0 {
 		log.FromContext(ctx).Info("No controller registration offers what is wanted", "missing", missing)
-		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, missingReason, "Reconcile", "No controller registration offers %s", strings.Join(missing, ", "))
+		recorder.Eventf(object, nil, corev1.EventTypeWarning, missingReason, "Reconcile", "No controller registration offers %s", strings.Join(missing, ", "))
 	}
 	for _, problem := range choice.Problems {
 		log.FromContext(ctx).Info("An operator has to mend what extensions need", "problem", problem)
-		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, problemReason, "Reconcile", "%s", problem)
+		recorder.Eventf(object, nil, corev1.EventTypeWarning, problemReason, "Reconcile", "%s", problem)
 	}
 }
 

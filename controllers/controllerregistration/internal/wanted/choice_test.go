@@ -100,3 +100,16 @@ func TestUnreadableSelector(t *testing.T) {
 		t.Errorf("got %v, %v", sets.List(got.Registrations), got.Problems)
 	}
 }
+
+// BenchmarkForSeed decides for a Seed with ten thousand Shoots.
+func BenchmarkForSeed(b *testing.B) {
+	facts := wanted.SeedFacts{Seed: seed(), Domains: domains(), Registrations: everything()}
+	for range 10000 {
+		facts.Shoots = append(facts.Shoots, hosted())
+	}
+	for b.Loop() {
+		if len(wanted.ForSeed(facts).Registrations) == 0 {
+			b.Fatal("nothing is wanted")
+		}
+	}
+}
