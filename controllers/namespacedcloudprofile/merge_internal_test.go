@@ -206,6 +206,27 @@ func TestMergeAddsNoVersionThatTheParentLacks(t *testing.T) {
 	}
 }
 
+// FuzzJoinBundles: whatever users write, nothing of either bundle is lost, and to
+// add one twice is to add it once.
+func FuzzJoinBundles(f *testing.F) {
+	f.Add("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n", "comment\r\n-----BEGIN CERTIFICATE-----\nB\n-----END CERTIFICATE-----")
+	f.Add("", " \n")
+	f.Add("-----END", "-----END\n-----END x")
+	f.Fuzz(func(t *testing.T, parent, own string) {
+		once := joinBundles(&parent, &own)
+		if twice := joinBundles(once, &own); *once != *twice {
+			t.Errorf("once %q, twice %q", *once, *twice)
+		}
+		for _, bundle := range []string{parent, own} {
+			for _, certificate := range certificates(bundle) {
+				if !slices.Contains(certificates(*once), certificate) {
+					t.Errorf("%q is not in %q", certificate, *once)
+				}
+			}
+		}
+	})
+}
+
 // generator makes profiles of few names, so that they often meet.
 type generator struct{ *rand.Rand }
 

@@ -7,6 +7,7 @@ package reference
 import (
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1 "github.com/gardener/gardener/pkg/apis/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
@@ -27,6 +28,7 @@ func AddToManager(mgr manager.Manager, gardenNamespace string, cfg controllerman
 	r := references.Reconciler[*gardencorev1.ControllerDeployment]{
 		GardenNamespace: gardenNamespace,
 		New:             func() *gardencorev1.ControllerDeployment { return &gardencorev1.ControllerDeployment{} },
+		NewList:         func() client.ObjectList { return &gardencorev1.ControllerDeploymentList{} },
 		Of: func(deployment *gardencorev1.ControllerDeployment) []references.Reference {
 			return references.OfDeployment(deployment, gardenNamespace)
 		},

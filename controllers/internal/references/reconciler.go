@@ -29,8 +29,9 @@ type Reconciler[T client.Object] struct {
 	Client client.Client
 	// GardenNamespace is where Seeds and ControllerDeployments refer to.
 	GardenNamespace string
-	// New returns an empty object to read into.
-	New func() T
+	// New returns an empty object to read into, NewList a list of such.
+	New     func() T
+	NewList func() client.ObjectList
 	// Of lists what an object refers to.
 	Of func(T) []Reference
 }

@@ -170,6 +170,36 @@ func TestKindsShareASecret(t *testing.T) {
 	}
 }
 
+// TestWhatComesLaterIsProtectedAtOnce, and what lost the finalizer as well.
+func TestWhatComesLaterIsProtectedAtOnce(t *testing.T) {
+	c, _ := controllertest.Client(t)
+	run(t)
+	controllertest.GardenProject(t)
+	for name, newReferrer := range map[string]func(*corev1.Secret) client.Object{
+		"a seed": func(s *corev1.Secret) client.Object {
+			return controllertest.NewSeed(t, func(seed *gardencorev1beta1.Seed) { seed.Spec.Resources = named(to("Secret", s)) })
+		},
+		"a shoot": func(s *corev1.Secret) client.Object {
+			shoot := controllertest.NewShoot(t, s.Namespace, func(shoot *gardencorev1beta1.Shoot) { shoot.Spec.Resources = named(to("Secret", s)) })
+			return shoot
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret := newSecret(t, c, "garden")
+			referrer := newReferrer(secret)
+			protected(t, true, secret, referrer)
+			controllertest.Change(t, c, secret, func(s *corev1.Secret) { s.Finalizers = nil })
+			protected(t, true, secret)
+			remove(t, c, secret)
+			controllertest.Change(t, c, secret, func(s *corev1.Secret) { s.Finalizers = nil })
+			controllertest.Gone(t, c, secret)
+			again := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name}}
+			controllertest.Create(t, c, again)
+			protected(t, true, again)
+		})
+	}
+}
+
 // TestChangesWhileNobodyLooked leave nothing behind.
 func TestChangesWhileNobodyLooked(t *testing.T) {
 	c, _ := controllertest.Client(t)

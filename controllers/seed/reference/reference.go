@@ -7,6 +7,7 @@ package reference
 import (
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
@@ -26,6 +27,7 @@ func AddToManager(mgr manager.Manager, gardenNamespace string, cfg controllerman
 	r := references.Reconciler[*gardencorev1beta1.Seed]{
 		GardenNamespace: gardenNamespace,
 		New:             func() *gardencorev1beta1.Seed { return &gardencorev1beta1.Seed{} },
+		NewList:         func() client.ObjectList { return &gardencorev1beta1.SeedList{} },
 		Of: func(seed *gardencorev1beta1.Seed) []references.Reference {
 			return references.OfSeed(seed, gardenNamespace)
 		},

@@ -8,6 +8,7 @@ import (
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
@@ -27,6 +28,7 @@ func AddToManager(mgr manager.Manager, cfg controllermanagerconfigv1alpha1.Shoot
 	r := references.Reconciler[*gardencorev1beta1.Shoot]{
 		GardenNamespace: v1beta1constants.GardenNamespace,
 		New:             func() *gardencorev1beta1.Shoot { return &gardencorev1beta1.Shoot{} },
+		NewList:         func() client.ObjectList { return &gardencorev1beta1.ShootList{} },
 		Of:              references.OfShoot,
 	}
 	return r.AddToManager(mgr, Name, cfg.ConcurrentSyncs)
