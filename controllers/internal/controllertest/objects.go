@@ -25,17 +25,9 @@ func NewSeed(tb testing.TB, change ...func(*gardencorev1beta1.Seed)) *gardencore
 // deleted.
 func NewShoot(tb testing.TB, namespace string, change ...func(*gardencorev1beta1.Shoot)) *gardencorev1beta1.Shoot {
 	tb.Helper()
-	shoot := &gardencorev1beta1.Shoot{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: "p" + rand.String(5),
-			Annotations: map[string]string{v1beta1constants.ConfirmationDeletion: "true"},
-		},
-		Spec: gardencorev1beta1.ShootSpec{
-			CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: v1beta1constants.CloudProfileReferenceKindCloudProfile, Name: bootstrap.Name},
-			Region:       bootstrap.Name, Kubernetes: gardencorev1beta1.Kubernetes{Version: gardentest.Versions()[0][1:]},
-			Provider: gardencorev1beta1.Provider{Type: bootstrap.Name},
-		},
-	}
+	shoot := Shoot(namespace, "p"+rand.String(5))
+	shoot.Annotations = map[string]string{v1beta1constants.ConfirmationDeletion: "true"}
+	shoot.Spec.Provider.Workers = nil
 	return create(tb, shoot, change)
 }
 

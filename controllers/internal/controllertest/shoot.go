@@ -5,12 +5,14 @@ import (
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden/bootstrap"
+	"github.com/loam-cloud/loam/garden/gardentest"
 )
 
 // Shoot is one that the garden of a test takes, with one pool of workers and
@@ -19,12 +21,12 @@ func Shoot(namespace, name string) *gardencorev1beta1.Shoot {
 	return &gardencorev1beta1.Shoot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: gardencorev1beta1.ShootSpec{
-			CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: "local"},
-			Region:       "local",
-			Provider: gardencorev1beta1.Provider{Type: "local", Workers: []gardencorev1beta1.Worker{{
-				Name: "workers", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: "local"},
+			CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: v1beta1constants.CloudProfileReferenceKindCloudProfile, Name: bootstrap.Name},
+			Region:       bootstrap.Name,
+			Provider: gardencorev1beta1.Provider{Type: bootstrap.Name, Workers: []gardencorev1beta1.Worker{{
+				Name: "workers", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: bootstrap.Name},
 			}}},
-			Kubernetes: gardencorev1beta1.Kubernetes{Version: "1.36.3"},
+			Kubernetes: gardencorev1beta1.Kubernetes{Version: gardentest.Versions()[0][1:]},
 		},
 	}
 }
@@ -70,9 +72,9 @@ func LastOperation(kind gardencorev1beta1.LastOperationType, state gardencorev1b
 // Movable is a seed to and from which the garden of a test lets control planes
 // move. It is not created.
 func Movable(name string) *gardencorev1beta1.Seed {
-	seed := bootstrap.LocalSeed(name, "local")
+	seed := bootstrap.LocalSeed(name, bootstrap.Name)
 	seed.Spec.Backup = &gardencorev1beta1.Backup{
-		Provider:       "local",
+		Provider:       bootstrap.Name,
 		CredentialsRef: &corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: "garden", Name: "backup"},
 	}
 	return seed

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/controllers/condition"
@@ -34,7 +33,8 @@ func TestConditions(t *testing.T) {
 	c := gardentest.Client(t)
 	name := "soil-" + rand.String(5)
 	shoot := controllertest.Shoot("garden", name)
-	controllertest.Create(t, c, &gardencorev1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: "garden"}, Spec: gardencorev1beta1.ProjectSpec{Namespace: ptr.To("garden")}}, shoot)
+	controllertest.GardenProject(t)
+	controllertest.Create(t, c, shoot)
 	report := func(kind gardencorev1beta1.ConditionType, status gardencorev1beta1.ConditionStatus) gardencorev1beta1.Condition {
 		return condition.New(kind, status, "Reason", "Message.")
 	}

@@ -11,7 +11,9 @@ import (
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -388,4 +390,26 @@ func TestStartInWindow(t *testing.T) {
 	if h.read(); h.versions() != "1.34.1 1.0.0" {
 		t.Error("maintained right at the start")
 	}
+}
+
+// refusing is a client of an API that refuses every dry run.
+type refusing struct{ client.WithWatch }
+
+func (r refusing) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+	o := &client.PatchOptions{}
+	o.ApplyOptions(options)
+	if len(o.DryRun) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Kind: "Shoot"}, object.GetName(), nil)
+	}
+	return r.WithWatch.Patch(ctx, object, patch, options...)
+}
+
+// without is a client of an API that has no cloud profiles.
+type without struct{ client.WithWatch }
+
+func (w without) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if _, is := object.(*gardencorev1beta1.CloudProfile); is {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "cloudprofiles"}, key.Name)
+	}
+	return w.WithWatch.Get(ctx, key, object, options...)
 }

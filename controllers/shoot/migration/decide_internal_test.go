@@ -7,6 +7,7 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/loam-cloud/loam/controllers/condition"
 )
@@ -78,5 +79,36 @@ func TestMerge(t *testing.T) {
 	}
 	if _, changed := merge([]gardencorev1beta1.Condition{other}, nil, now); changed {
 		t.Error("nothing to remove is a change")
+	}
+}
+
+// TestConcerned wants Shoots looked at that move, and those that still say
+// something of a move that is over.
+func TestConcerned(t *testing.T) {
+	shoot := func(is, wanted string, told bool) *gardencorev1beta1.Shoot {
+		s := &gardencorev1beta1.Shoot{}
+		s.Status.SeedName, s.Spec.SeedName = &is, &wanted
+		if told {
+			s.Status.Constraints = []gardencorev1beta1.Condition{{Type: gardencorev1beta1.ShootReadyForMigration}}
+		}
+		return s
+	}
+	for name, row := range map[string]struct {
+		before, after *gardencorev1beta1.Shoot
+		want          bool
+	}{
+		"begins to move":   {shoot("a", "a", false), shoot("a", "b", false), true},
+		"told by itself":   {shoot("a", "b", false), shoot("a", "b", true), false},
+		"constraint taken": {shoot("a", "b", true), shoot("a", "b", false), true},
+		"somewhere else":   {shoot("a", "b", true), shoot("a", "c", true), true},
+		"is there":         {shoot("a", "b", true), shoot("b", "b", true), true},
+		"does not move":    {shoot("a", "a", false), shoot("a", "a", false), false},
+	} {
+		if got := concerned().Update(event.UpdateEvent{ObjectOld: row.before, ObjectNew: row.after}); got != row.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if concerned().Create(event.CreateEvent{Object: shoot("a", "a", false)}) || !concerned().Create(event.CreateEvent{Object: shoot("a", "a", true)}) {
+		t.Error("at a start, only what moves or has moved is looked at")
 	}
 }
