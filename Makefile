@@ -31,6 +31,10 @@ test: prepare ## set everything up and run all tests, the end-to-end ones includ
 e2e: prepare ## run only the end-to-end tests
 	go test -count=1 -timeout 60m -v ./test/e2e/...
 
+.PHONY: soak
+soak: ## load a garden for an hour while its controllers are killed, and look for what they left
+	LOAM_SOAK_DURATION=$${LOAM_SOAK_DURATION:-1h} go test -count=1 -timeout 3h -v -run TestSoak ./test/soak
+
 .PHONY: bench
 bench: prepare ## print the table of sizes and times
 	@scripts/bench.sh

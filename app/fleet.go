@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
@@ -31,6 +33,7 @@ import (
 	deploymentreference "github.com/loam-cloud/loam/controllers/controllerdeployment/reference"
 	"github.com/loam-cloud/loam/controllers/controllerregistration"
 	"github.com/loam-cloud/loam/controllers/credentialsbinding"
+	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/event"
 	"github.com/loam-cloud/loam/controllers/exposureclass"
 	"github.com/loam-cloud/loam/controllers/gardenletlifecycle"
@@ -63,23 +66,57 @@ import (
 // adder is a controller that has not been added yet.
 type adder interface{ AddToManager(manager.Manager) error }
 
-// addFunc is one or several.
-type addFunc func(manager.Manager) error
+// fleetController is one of the fleet's: it says what it reads and writes.
+type fleetController interface {
+	adder
+	Declare() declaration.Declaration
+}
+
+// functions are a controller whose package has functions in the place of a type.
+type functions struct {
+	add     func(manager.Manager) error
+	declare func() declaration.Declaration
+}
 
 // AddToManager implements adder.
-func (f addFunc) AddToManager(mgr manager.Manager) error { return f(mgr) }
+func (f functions) AddToManager(mgr manager.Manager) error { return f.add(mgr) }
+
+// Declare implements fleetController.
+func (f functions) Declare() declaration.Declaration { return f.declare() }
+
+// withContext is a controller that needs a context to be added: for indexes,
+// which take no time.
+func withContext(c interface {
+	AddToManager(context.Context, manager.Manager) error
+	Declare() declaration.Declaration
+}) fleetController {
+	return functions{func(mgr manager.Manager) error { return c.AddToManager(context.Background(), mgr) }, c.Declare}
+}
 
 // addFleet adds the fleet's controllers, and the indexes by which they list.
 func addFleet(ctx context.Context, mgr manager.Manager, c FleetConfig) error {
 	if err := index.Register(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	for _, add := range fleetControllers(c) {
-		if err := add.AddToManager(mgr); err != nil {
-			return fmt.Errorf("adding a controller: %w", err)
+	for _, one := range fleetControllers(c) {
+		if err := one.AddToManager(mgr); err != nil {
+			return fmt.Errorf("adding controller %s: %w", one.Declare().Controller, err)
 		}
 	}
 	return nil
+}
+
+// Declarations are what the fleet's controllers read and write, by name.
+func Declarations() []declaration.Declaration {
+	var all []declaration.Declaration
+	fleet := defaultFleet()
+	// The one that runs only where it is asked for.
+	fleet.ControllerManager.Controllers.Event = &controllermanagerconfigv1alpha1.EventControllerConfiguration{}
+	for _, one := range fleetControllers(fleet) {
+		all = append(all, one.Declare())
+	}
+	slices.SortFunc(all, func(a, b declaration.Declaration) int { return strings.Compare(a.Controller, b.Controller) })
+	return all
 }
 
 // FleetConfig configures the fleet's controllers.
@@ -99,50 +136,48 @@ func defaultFleet() FleetConfig {
 
 // fleetControllers lists every controller that keeps the fleet, whichever
 // process runs them.
-func fleetControllers(c FleetConfig) []adder {
+func fleetControllers(c FleetConfig) []fleetController {
 	own := c.ControllerManager.Controllers
-	all := []adder{
+	all := []fleetController{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
 		&bastion.Reconciler{Config: *own.Bastion},
 		&cloudprofile.Reconciler{Config: *own.CloudProfile},
 		&controllerdeployment.Reconciler{Config: *own.ControllerDeployment},
-		addFunc(func(mgr manager.Manager) error {
+		functions{func(mgr manager.Manager) error {
 			return deploymentreference.AddToManager(mgr, v1beta1constants.GardenNamespace, *own.ControllerDeploymentReference)
-		}),
-		addFunc(func(mgr manager.Manager) error { return controllerregistration.AddToManager(mgr, *c.ControllerManager) }),
+		}, deploymentreference.Declare},
 		&credentialsbinding.Reconciler{Config: *own.CredentialsBinding},
 		&exposureclass.Reconciler{Config: *own.ExposureClass},
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
-		addFunc(func(mgr manager.Manager) error {
-			return (&managedseedset.Reconciler{Config: *own.ManagedSeedSet}).AddToManager(context.Background(), mgr)
-		}),
+		withContext(&managedseedset.Reconciler{Config: *own.ManagedSeedSet}),
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
 		&activity.Reconciler{Config: *own.Project},
 		&project.Reconciler{Config: *own.Project},
-		addFunc(func(mgr manager.Manager) error {
-			return (&resourcequota.Reconciler{Config: *own.Project}).AddToManager(context.Background(), mgr)
-		}),
+		withContext(&resourcequota.Reconciler{Config: *own.Project}),
 		&stale.Reconciler{Config: *own.Project},
 		&quota.Reconciler{Config: *own.Quota},
 		&secretbinding.Reconciler{Config: *own.SecretBinding},
 		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
 		&extensionscheck.Reconciler{Config: *own.SeedExtensionsCheck},
-		addFunc(func(mgr manager.Manager) error {
+		functions{func(mgr manager.Manager) error {
 			return seedreference.AddToManager(mgr, v1beta1constants.GardenNamespace, *own.SeedReference)
-		}),
+		}, seedreference.Declare},
 		&secrets.Reconciler{},
 		&conditions.Reconciler{Config: *own.ShootConditions},
 		&hibernation.Reconciler{Config: own.ShootHibernation},
 		&maintenance.Reconciler{Config: own.ShootMaintenance},
 		&migration.Reconciler{Config: *own.ShootMigration},
 		&shootquota.Reconciler{Config: *own.ShootQuota},
-		addFunc(func(mgr manager.Manager) error {
+		functions{func(mgr manager.Manager) error {
 			return shootreference.AddToManager(mgr, *own.ShootReference)
-		}),
+		}, shootreference.Declare},
 		&retry.Reconciler{Config: *own.ShootRetry},
 		&statuslabel.Reconciler{Config: *own.ShootStatusLabel},
 		&shootstate.Reconciler{Config: *own.ShootState},
+	}
+	for _, one := range controllerregistration.Controllers(*c.ControllerManager) {
+		all = append(all, one)
 	}
 	if own.Event != nil {
 		all = append(all, &event.Reconciler{Config: *own.Event})
@@ -196,6 +231,11 @@ func ControllerManager(ctx context.Context, cfg *rest.Config, c FleetConfig, out
 	if err := addFleet(ctx, mgr, c); err != nil {
 		return err
 	}
+	forget, err := countStates(mgr.GetClient())
+	if err != nil {
+		return err
+	}
+	defer forget()
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}

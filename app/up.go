@@ -8,8 +8,6 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr"
-	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -19,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/controllers/cloudprofile/nodeimages"
 	"github.com/loam-cloud/loam/controllers/event"
+	"github.com/loam-cloud/loam/controllers/memory"
 	"github.com/loam-cloud/loam/controllers/seed/heartbeat"
 	"github.com/loam-cloud/loam/controllers/shoot/care"
 	"github.com/loam-cloud/loam/controllers/shoot/lifecycle"
@@ -107,13 +105,8 @@ func managerOptions(logger logr.Logger) manager.Options {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject:         map[client.Object]cache.ByObject{&eventsv1.Event{}: {Transform: event.Trim}},
 		},
-		// Only what controllers watch is kept in memory, and Secrets never are.
-		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{
-			&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}, &gardencorev1beta1.InternalSecret{},
-			// An agent may read its own, not list them.
-			&coordinationv1.Lease{},
-			&v1alpha1.Machine{},
-		}}},
+		Client:    client.Options{Cache: &client.CacheOptions{DisableFor: memory.Uncached()}},
+		NewClient: memory.NewClient,
 		// Names are unique within a process; tests start several gardens in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 	}
@@ -134,7 +127,12 @@ func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger)
 			return fmt.Errorf("adding a controller: %w", err)
 		}
 	}
+	forget, err := showMetrics(mgr.GetClient())
+	if err != nil {
+		return err
+	}
 	go func() {
+		defer forget()
 		if err := mgr.Start(ctx); err != nil {
 			logger.Error(err, "The controllers have ended")
 		}

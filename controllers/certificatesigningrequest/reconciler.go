@@ -29,6 +29,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/access/agentcert"
 )
@@ -46,6 +48,19 @@ type Reconciler struct {
 	Client             client.Client
 	CertificatesClient certificatesclientv1.CertificateSigningRequestInterface
 	Config             controllermanagerconfigv1alpha1.CertificateSigningRequestControllerConfiguration
+}
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration {
+	return declaration.Declaration{
+		Controller: Name,
+		Reads:      []declaration.Read{{Resource: "certificatesigningrequests.certificates.k8s.io"}, {Resource: "secrets"}},
+		Writes: []declaration.Write{
+			{Resource: "certificatesigningrequests.certificates.k8s.io/approval", Verbs: []string{"update"}, Fields: []string{"status.conditions"}},
+			{Resource: "signers.certificates.k8s.io", Verbs: []string{"approve"}, Names: []string{certificatesv1.KubeAPIServerClientSignerName}},
+			{Resource: "subjectaccessreviews.authorization.k8s.io", Verbs: []string{"create"}},
+		},
+	}
 }
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -66,7 +81,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			DeleteFunc: func(event.DeleteEvent) bool { return false },
 		})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, defaultSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // Reconcile decides about one request, once.

@@ -39,6 +39,8 @@ type Write struct {
 	Resource string `json:"resource"`
 	// Verbs are those of RBAC: create, patch, update, delete.
 	Verbs []string `json:"verbs"`
+	// Names are those that it may write; empty means all.
+	Names []string `json:"names,omitempty"`
 	// Fields are what it writes, for people: "metadata.finalizers",
 	// "spec.hibernation.enabled". Empty means whole objects.
 	Fields []string `json:"fields,omitempty"`
@@ -51,9 +53,10 @@ func Events() Write {
 }
 
 // Rules are the rights that controllers with these declarations need, one rule
-// per group and set of verbs, in a stable order.
+// per group and set of verbs, in a stable order, then those for single names.
 func Rules(declarations ...Declaration) []rbacv1.PolicyRule {
 	verbs := map[schema.GroupResource]sets.Set[string]{}
+	var named []rbacv1.PolicyRule
 	add := func(resource string, more ...string) {
 		key := parse(resource)
 		if verbs[key] == nil {
@@ -66,7 +69,12 @@ func Rules(declarations ...Declaration) []rbacv1.PolicyRule {
 			add(read.Resource, "get", "list", "watch")
 		}
 		for _, write := range d.Writes {
-			add(write.Resource, write.Verbs...)
+			if len(write.Names) == 0 {
+				add(write.Resource, write.Verbs...)
+				continue
+			}
+			resource := parse(write.Resource)
+			named = append(named, rbacv1.PolicyRule{APIGroups: []string{resource.Group}, Resources: []string{resource.Resource}, ResourceNames: write.Names, Verbs: write.Verbs})
 		}
 	}
 	type key struct{ group, verbs string }
@@ -81,7 +89,7 @@ func Rules(declarations ...Declaration) []rbacv1.PolicyRule {
 	}) {
 		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{k.group}, Resources: slices.Sorted(slices.Values(resources[k])), Verbs: strings.Fields(k.verbs)})
 	}
-	return rules
+	return append(rules, named...)
 }
 
 // parse takes "shoots.core.gardener.cloud/status" apart; the resource keeps its

@@ -21,7 +21,10 @@ func TestRules(t *testing.T) {
 		declaration.Declaration{
 			Controller: "two",
 			Reads:      []declaration.Read{{Resource: "configmaps"}, {Resource: "shoots.core.gardener.cloud"}},
-			Writes:     []declaration.Write{{Resource: "secrets", Verbs: []string{"patch"}}},
+			Writes: []declaration.Write{
+				{Resource: "signers.certificates.k8s.io", Verbs: []string{"approve"}, Names: []string{"one"}},
+				{Resource: "secrets", Verbs: []string{"patch"}},
+			},
 		},
 	)
 	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
@@ -33,6 +36,7 @@ func TestRules(t *testing.T) {
 		rule("core.gardener.cloud", "shoots", "get", "list", "watch"),
 		rule("core.gardener.cloud", "shoots/status", "patch"),
 		rule("events.k8s.io", "events", "create", "patch"),
+		{APIGroups: []string{"certificates.k8s.io"}, Resources: []string{"signers"}, ResourceNames: []string{"one"}, Verbs: []string{"approve"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name.
@@ -69,7 +70,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			GenericFunc: func(event.GenericEvent) bool { return false },
 		}, predicate.NewPredicateFuncs(mortal))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // mortal tells whether an event is deleted when it is old: every one that is not

@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // defaultPeriod is Gardener's default of Config.SyncPeriod.
@@ -53,7 +55,7 @@ func (r *Reconciler) AddToManager(_ context.Context, mgr manager.Manager) error 
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			ReconciliationTimeout:   r.period(),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // isReplica tells whether a set made an object.

@@ -28,6 +28,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger and its events.
@@ -75,7 +76,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // ofParent wakes all profiles that extend a CloudProfile.

@@ -26,6 +26,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -64,7 +65,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			ReconciliationTimeout:   -1, // none, whatever others have
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func metadata() *metav1.PartialObjectMetadata {

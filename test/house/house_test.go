@@ -102,7 +102,7 @@ func TestImportsGoDown(t *testing.T) {
 
 func TestControllersDoNotMeet(t *testing.T) {
 	const prefix = module + "/controllers/"
-	shared := []string{"policy", "condition", "declaration", "index"}
+	shared := []string{"policy", "condition", "declaration", "index", "memory"}
 	for _, p := range list(t, "./controllers/...") {
 		for _, i := range p.Imports {
 			name, ok := strings.CutPrefix(i, prefix)

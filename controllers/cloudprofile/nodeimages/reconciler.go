@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/policy"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/bootstrap"
@@ -50,7 +51,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == bootstrap.Name }),
 			predicate.GenerationChangedPredicate{},
 		)).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // Reconcile offers what there are images for. A profile that was deleted stays

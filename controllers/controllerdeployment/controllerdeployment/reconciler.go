@@ -24,6 +24,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger and its events.
@@ -72,7 +73,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			RateLimiter:             r.RateLimiter,
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func deploymentsOf(registration *gardencorev1beta1.ControllerRegistration) []types.NamespacedName {

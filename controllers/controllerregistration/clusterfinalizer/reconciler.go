@@ -25,6 +25,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 const (
@@ -78,7 +79,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			For(kind.object, builder.WithPredicates(undecided())).
 			Watches(&gardencorev1beta1.ControllerInstallation{}, guard.Referrers(kind.of)).
 			WithOptions(options).
-			Complete(r); err != nil {
+			Complete(observe.Reconciler(Name+"."+kind.name, r)); err != nil {
 			return fmt.Errorf("adding controller %s.%s: %w", Name, kind.name, err)
 		}
 	}

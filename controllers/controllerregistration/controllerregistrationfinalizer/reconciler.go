@@ -21,6 +21,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 const (
@@ -61,7 +62,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		For(&gardencorev1beta1.ControllerRegistration{}).
 		Watches(&gardencorev1beta1.ControllerInstallation{}, guard.Referrers(registrationOf)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func registrationOf(installation *gardencorev1beta1.ControllerInstallation) []types.NamespacedName {

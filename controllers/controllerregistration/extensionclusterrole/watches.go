@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -36,7 +38,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Owns(&rbacv1.ClusterRoleBinding{}, builder.WithPredicates(changedBindings())).
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.roles), builder.WithPredicates(changedAccounts())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changedRoles lets roles through that are or were meant for extensions.

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/memory"
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
 )
@@ -86,6 +87,8 @@ func options(tb testing.TB) manager.Options {
 		Scheme: scheme.Client(), Logger: logger,
 		Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Cache:                   cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Client:                  client.Options{Cache: &client.CacheOptions{DisableFor: memory.Uncached()}},
+		NewClient:               memory.NewClient,
 		GracefulShutdownTimeout: ptr.To(stop),
 		// Names are unique within a process; tests run several managers in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},

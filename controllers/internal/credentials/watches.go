@@ -24,6 +24,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // suffix is behind the name of the controller that looks after credentials
@@ -90,7 +91,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager, syncs int) error {
 		Watches(&gardencorev1beta1.Shoot{}, guard.Referrers(r.bindingOf)).
 		Watches(&gardencorev1beta1.Quota{}, handler.EnqueueRequestsFromMapFunc(r.ofQuota)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: syncs}).
-		Complete(r); err != nil {
+		Complete(observe.Reconciler(r.Name, r)); err != nil {
 		return fmt.Errorf("adding controller %s: %w", r.Name, err)
 	}
 	b := builder.TypedControllerManagedBy[Reference](mgr).

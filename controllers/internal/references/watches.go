@@ -24,6 +24,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 const (
@@ -87,7 +88,7 @@ func (r *Reconciler[T]) AddToManager(mgr manager.Manager, name string, syncs *in
 	for _, kind := range kinds() {
 		b = b.Watches(metadata(kind), handler.EnqueueRequestsFromMapFunc(r.referrers(kind)), builder.WithPredicates(unprotected()))
 	}
-	if err := b.Complete(r); err != nil {
+	if err := b.Complete(observe.Reconciler(name, r)); err != nil {
 		return fmt.Errorf("adding controller %s: %w", name, err)
 	}
 	return nil

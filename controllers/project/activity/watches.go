@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // youth is until when an object that is seen for the first time was made just
@@ -48,7 +49,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func metadata(kind schema.GroupVersionKind) client.Object {

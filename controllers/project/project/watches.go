@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -40,7 +42,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			RateLimiter:             r.RateLimiter,
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func deletions() predicate.Predicate {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger.
@@ -57,7 +58,7 @@ func (r *Reconciler) AddToManager(_ context.Context, mgr manager.Manager) error 
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changed lets quotas through that are new or that somebody changed: not those

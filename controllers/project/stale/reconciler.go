@@ -28,6 +28,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/internal/spread"
 )
 
@@ -79,7 +80,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			ReconciliationTimeout:   periodsOf(r.Config).sync,
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changed leaves out what happens at every activity.

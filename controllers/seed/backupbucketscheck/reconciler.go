@@ -31,6 +31,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/condition"
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/seed/internal/check"
 )
 
@@ -78,7 +79,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			ReconciliationTimeout:   r.period(),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changed lets buckets through that came, went, or have another error.

@@ -29,6 +29,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/seed/internal/check"
 )
 
@@ -76,7 +77,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
 			ReconciliationTimeout:   r.period(),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changed lets installations through that came, went, moved, or are judged in

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/condition"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/policy"
 	"github.com/loam-cloud/loam/fault"
 )
@@ -75,7 +76,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == r.Config.SeedName }),
 			predicate.GenerationChangedPredicate{},
 		)).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // Reconcile renews the lease and reports the seed's state. What fails is tried

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -33,7 +35,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.seeds), builder.WithPredicates(r.changed())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // changed lets Secrets through that are or were shared, and copies that somebody

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/condition"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/policy"
 	"github.com/loam-cloud/loam/controllers/shoot/internal/target"
 	"github.com/loam-cloud/loam/fault"
@@ -69,7 +70,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Named(Name).
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(finished())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // finished lets an update through when an operation has ended: its outcome is

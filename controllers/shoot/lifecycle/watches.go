@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Pauses before an operation that failed is tried again: the first is for a
@@ -44,7 +46,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5),
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // mine keeps Shoots of other seeds, and those without one, out.

@@ -81,7 +81,7 @@ func (p *plan) updateImages(facts facts) error {
 		if image == nil || ptr.Deref(image.Version, "") == "" {
 			continue // nothing is pinned, nothing to change
 		}
-		subject, what := pool(worker.Name), fmt.Sprintf("'%s' machine image version", image.Name)
+		subject, what := pool(worker.Name), fmt.Sprintf("machine image %q", image.Name)
 		offered := offers.Image(facts.profile, image.Name)
 		if offered == nil {
 			p.add(result{subject: subject, kind: imageVersion, what: what, reason: "Machine image is no longer offered",
@@ -92,7 +92,7 @@ func (p *plan) updateImages(facts facts) error {
 			Profile: facts.profile, Image: offered, Need: offers.NeedOf(shoot, &shoot.Spec.Provider.Workers[i], facts.profile),
 			Current: *image.Version, Auto: ptr.Deref(auto.MachineImageVersion, true), Now: facts.now,
 		}.Choose()
-		done := fmt.Sprintf("Updated image from '%s' version '%s' to version '%s'", image.Name, *image.Version, choice.Version)
+		done := fmt.Sprintf("Updated machine image %q from %q to %q", image.Name, *image.Version, choice.Version)
 		if p.chosen(choice, result{subject: subject, kind: imageVersion, what: what, done: done}) {
 			image.Version = &choice.Version
 		}
@@ -190,12 +190,12 @@ func describe(results []result) (description, failureReason string) {
 			texts = append(texts, r.text())
 			continue
 		}
-		texts = append(texts, fmt.Sprintf("%s: %s maintenance failed. Reason for update: %s", r.subject, r.what, r.reason))
+		texts = append(texts, fmt.Sprintf("%s: Left %s as it is. It was due because %s", r.subject, r.what, r.reason))
 		problems = append(problems, fmt.Sprintf("%s: %s", r.subject, r.problem))
 	}
-	all := strings.Join(texts, ", ")
+	all := strings.Join(texts, "; ")
 	if len(problems) == 0 {
 		return "All maintenance operations successful. " + all, ""
 	}
-	return fmt.Sprintf("(%d/%d) maintenance operations successful: %s", len(results)-len(problems), len(results), all), strings.Join(problems, ", ")
+	return fmt.Sprintf("(%d/%d) maintenance operations successful. %s", len(results)-len(problems), len(results), all), strings.Join(problems, "; ")
 }

@@ -81,13 +81,13 @@ func TestStepsInOrder(t *testing.T) {
 	p, text := planOf(t, shoot, f)
 	at := -1
 	for _, want := range []string{
-		`Worker pool "w": Updated image from 'linux' version '1.0.0' to version '1.1.0'`,
-		`Control Plane: Updated Kubernetes version from "1.34.1" to "1.35.4". Reason: Kubernetes version expired - force update required`,
-		"Credentials: Started the rotation of the SSH key pair",
+		`Worker pool "w": Updated machine image "linux" from "1.0.0" to "1.1.0"`,
+		`Control Plane: Updated Kubernetes version from "1.34.1" to "1.35.4". Reason: the version has expired`,
+		"Control Plane: Began to rotate the SSH key pair",
 		"Control Plane: Removed spec.kubernetes.kubeScheduler.kubeMaxPDVols",
 		`Worker pool "w": Updated Kubernetes version from "1.34.1" to "1.35.4"`,
-		`Control Plane: Removed feature gates from "kube-apiserver": Teleportation. Reason: Not supported in Kubernetes version "1.35.4"`,
-		`Control Plane: Removed admission plugins from "kube-apiserver": Bouncer. Reason: Not supported in Kubernetes version "1.35.4"`,
+		`Control Plane: Removed feature gates from "kube-apiserver": Teleportation. Reason: Kubernetes 1.35.4 does not know them`,
+		`Control Plane: Removed admission plugins from "kube-apiserver": Bouncer. Reason: Kubernetes 1.35.4 does not know them`,
 	} {
 		i := strings.Index(text, want)
 		if i <= at {
@@ -222,11 +222,11 @@ func TestGates(t *testing.T) {
 	})
 	p, text := planOf(t, shoot, given("1.33.1", "1.36.3"))
 	for _, component := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"} {
-		if !strings.Contains(text, `Control Plane: Removed feature gates from "`+component+`": NodeSwap, RequestWatchProgress. Reason: Not supported in Kubernetes version "1.36.3"`) {
+		if !strings.Contains(text, `Control Plane: Removed feature gates from "`+component+`": NodeSwap, RequestWatchProgress. Reason: Kubernetes 1.36.3 does not know them`) {
 			t.Errorf("%s: %s", component, text)
 		}
 	}
-	if !strings.Contains(text, `Worker pool "w": Removed feature gates from "kubelet": RequestWatchProgress. Reason: Not supported in Kubernetes version "1.33.1"`) {
+	if !strings.Contains(text, `Worker pool "w": Removed feature gates from "kubelet": RequestWatchProgress. Reason: Kubernetes 1.33.1 does not know them`) {
 		t.Errorf("%s", text)
 	}
 	if left := p.shoot.Spec.Kubernetes.KubeProxy.FeatureGates; len(left) != 1 || !left["GracefulNodeShutdown"] {

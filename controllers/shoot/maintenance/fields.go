@@ -104,7 +104,7 @@ func (p *plan) removeGatesOf(subject, component, version string, gates map[strin
 		}
 	}
 	if len(removed) > 0 {
-		p.add(p.removal(subject, fmt.Sprintf("feature gates from %q: %s", component, strings.Join(removed, ", ")), fmt.Sprintf("Not supported in Kubernetes version %q", version)))
+		p.add(p.removal(subject, fmt.Sprintf("feature gates from %q: %s", component, strings.Join(removed, ", ")), fmt.Sprintf("Kubernetes %s does not know them", version)))
 	}
 }
 
@@ -133,7 +133,7 @@ func (p *plan) removePlugins() {
 		return gone
 	})
 	if len(removed) > 0 {
-		p.add(p.removal(controlPlane, "admission plugins from \"kube-apiserver\": "+strings.Join(removed, ", "), fmt.Sprintf("Not supported in Kubernetes version %q", version)))
+		p.add(p.removal(controlPlane, "admission plugins from \"kube-apiserver\": "+strings.Join(removed, ", "), fmt.Sprintf("Kubernetes %s does not know them", version)))
 	}
 }
 

@@ -64,8 +64,8 @@ func (p *plan) rotations(facts facts) ([]string, error) {
 			continue
 		}
 		all = append(all, r.operation)
-		p.add(result{subject: "Credentials", what: r.name, done: "Started the rotation of the " + r.name,
-			reason: fmt.Sprintf("Automatic rotation every %s is configured", r.config.RotationPeriod.Duration)})
+		p.add(result{subject: controlPlane, what: r.name, done: "Began to rotate the " + r.name,
+			reason: fmt.Sprintf("a rotation is asked for every %s", r.config.RotationPeriod.Duration)})
 	}
 	return all, nil
 }

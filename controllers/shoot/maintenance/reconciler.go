@@ -189,7 +189,7 @@ func (r *Reconciler) tell(ctx context.Context, shoot *gardencorev1beta1.Shoot, r
 			reason = gardencorev1beta1.ShootEventK8sVersionMaintenance
 		}
 		if result.problem != "" {
-			r.Recorder.Eventf(shoot, nil, "Warning", gardencorev1beta1.ShootMaintenanceFailed, "Reconcile", "%s: %s maintenance failed. Reason for update: %s. %s", result.subject, result.what, result.reason, result.problem)
+			r.Recorder.Eventf(shoot, nil, "Warning", gardencorev1beta1.ShootMaintenanceFailed, "Reconcile", "%s: Left %s as it is. It was due because %s; %s", result.subject, result.what, result.reason, result.problem)
 			continue
 		}
 		r.Recorder.Eventf(shoot, nil, "Normal", reason, "Reconcile", "%s.", result.text())

@@ -109,7 +109,8 @@ func (h *harness) fresh(change func(*gardencorev1beta1.Shoot)) {
 	}
 	controllertest.Create(h.T, client.Client(h), h.shoot)
 	controllertest.SetStatus(h.T, h, h.shoot, func(s *gardencorev1beta1.ShootStatus) {
-		s.LastOperation = controllertest.LastOperation(gardencorev1beta1.LastOperationTypeReconcile, gardencorev1beta1.LastOperationStateSucceeded, time.Now())
+		// Of a local cluster that is there the garden keeps the version.
+		s.LastOperation = controllertest.LastOperation(gardencorev1beta1.LastOperationTypeCreate, gardencorev1beta1.LastOperationStateProcessing, time.Now())
 	})
 }
 
@@ -153,8 +154,8 @@ func (h *harness) status() string {
 }
 
 const updated = `Succeeded | All maintenance operations successful. ` +
-	`Worker pool "workers": Updated image from 'linux' version '1.0.0' to version '1.1.0'. Reason: Automatic update of the machine image version is configured (image update strategy: major), ` +
-	`Control Plane: Updated Kubernetes version from "1.34.1" to "1.34.2". Reason: Automatic update of the Kubernetes version is configured`
+	`Worker pool "workers": Updated machine image "linux" from "1.0.0" to "1.1.0". Reason: the newest image is asked for (strategy major); ` +
+	`Control Plane: Updated Kubernetes version from "1.34.1" to "1.34.2". Reason: the newest patch is asked for`
 
 // TestWindow follows a Shoot through its window: not before its moment, once,
 // and again the day after; a restart moves nothing.
@@ -183,7 +184,7 @@ func TestWindow(t *testing.T) {
 		annotations[v1beta1constants.ShootTasks] != "deployInfrastructure,deployDNSRecordInternal,deployDNSRecordExternal,deployDNSRecordIngress,restartControlPlanePods" {
 		t.Errorf("generation %d after %d, annotations %v", h.shoot.Generation, generation, annotations)
 	}
-	for _, want := range []string{"Normal MachineImageVersionMaintenance Worker pool", "Normal KubernetesVersionMaintenance Control Plane: Updated Kubernetes version from \"1.34.1\" to \"1.34.2\". Reason: Automatic update of the Kubernetes version is configured."} {
+	for _, want := range []string{"Normal MachineImageVersionMaintenance Worker pool", "Normal KubernetesVersionMaintenance Control Plane: Updated Kubernetes version from \"1.34.1\" to \"1.34.2\". Reason: the newest patch is asked for."} {
 		if event := <-h.events.Events; !strings.HasPrefix(event, want) {
 			t.Errorf("event %q", event)
 		}
@@ -249,7 +250,7 @@ func TestForced(t *testing.T) {
 	if server := h.shoot.Spec.Kubernetes.KubeAPIServer; server.EnableAnonymousAuthentication != nil || h.shoot.Spec.Kubernetes.KubeScheduler.KubeMaxPDVols != nil {
 		t.Errorf("left: %+v", server)
 	}
-	for _, want := range []string{`Control Plane: Updated Kubernetes version from "1.34.1" to "1.35.4". Reason: Kubernetes version expired - force update required`, "Control Plane: Removed spec.kubernetes.kubeAPIServer.enableAnonymousAuthentication"} {
+	for _, want := range []string{`Control Plane: Updated Kubernetes version from "1.34.1" to "1.35.4". Reason: the version has expired`, "Control Plane: Removed spec.kubernetes.kubeAPIServer.enableAnonymousAuthentication"} {
 		if !strings.Contains(h.status(), want) {
 			t.Errorf("%s does not say %s", h.status(), want)
 		}
@@ -268,7 +269,7 @@ func TestPartlyFailed(t *testing.T) {
 	h.ask()
 	h.reconcile()
 	for _, want := range []string{
-		`Failed | (1/2) maintenance operations successful: Worker pool "workers": 'linux' machine image version maintenance failed. Reason for update: Machine image version expired`,
+		`Failed | (1/2) maintenance operations successful. Worker pool "workers": Left machine image "linux" as it is. It was due because the image version has expired`,
 		`Control Plane: Updated Kubernetes version from "1.34.1" to "1.34.2"`, ` | Worker pool "workers": the cloud profile offers no version of machine image "linux" above 1.1.0`,
 	} {
 		if !strings.Contains(h.status(), want) {

@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -32,7 +34,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(concerned())).
 		WatchesRawSource(r.start.Source(r.Clock)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // concerned lets Shoots through when they appear, when they are asked to be

@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/internal/spread"
 )
 
@@ -86,7 +87,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			DeleteFunc: func(event.DeleteEvent) bool { return false },
 		})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // Reconcile looks at one Shoot, and again a period later, or when its time is up.

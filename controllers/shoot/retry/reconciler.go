@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/internal/spread"
 )
 
@@ -71,7 +72,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		}))).
 		WatchesRawSource(r.start.Source(r.Clock)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // Reconcile retries one Shoot when it is time.

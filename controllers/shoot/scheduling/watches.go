@@ -14,7 +14,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration {
+	return declaration.Declaration{
+		Controller: Name,
+		Reads: []declaration.Read{
+			{Resource: "shoots.core.gardener.cloud"}, {Resource: "seeds.core.gardener.cloud"}, {Resource: "cloudprofiles.core.gardener.cloud"},
+			{Resource: "namespacedcloudprofiles.core.gardener.cloud"}, {Resource: "exposureclasses.core.gardener.cloud"}, {Resource: "configmaps"},
+		},
+		Writes: []declaration.Write{
+			{Resource: "shoots.core.gardener.cloud/binding", Verbs: []string{"patch"}, Fields: []string{"spec.seedName"}},
+			{Resource: "shoots.core.gardener.cloud/status", Verbs: []string{"patch"}, Fields: []string{"lastOperation"}},
+			declaration.Events(),
+		},
+	}
+}
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
@@ -39,13 +58,13 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Watches(&gardencorev1beta1.Seed{}, unscheduled, builder.WithPredicates(seedChanged())).
 		Watches(&gardencorev1beta1.CloudProfile{}, unscheduled, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // unscheduled lists the Shoots that wait for a seed.
 func (r *Reconciler) unscheduled(ctx context.Context, _ client.Object) []reconcile.Request {
 	var all gardencorev1beta1.ShootList
-	if err := r.Client.List(ctx, &all); err != nil {
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // from memory: it fails only when the process ends
 	}
 	var requests []reconcile.Request

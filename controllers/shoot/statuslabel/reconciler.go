@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger.
@@ -54,7 +55,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Named(Name).
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(mislabelled())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 // mislabelled lets Shoots through whose label is not what their status says:

@@ -1,6 +1,8 @@
 package shoots_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/loam-cloud/loam/garden/validation/shoots"
 )
 
 // TestComponents has a row per rule about spec.kubernetes.
@@ -181,6 +186,37 @@ func TestLocal(t *testing.T) {
 			s, f := r.apply()
 			f.Profile.Type, f.Binding.ProviderTypes = "local", nil
 			r.check(t, s, nil, f)
+		})
+	}
+}
+
+// TestVersionOfALocalClusterStays wants no other version for a cluster that is
+// there, and another for one that could not be made.
+func TestVersionOfALocalClusterStays(t *testing.T) {
+	for name, test := range map[string]struct {
+		provider string
+		last     *core.LastOperation
+		want     bool
+	}{
+		"made":             {"local", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}, true},
+		"reconciled":       {"local", &core.LastOperation{Type: core.LastOperationTypeReconcile, State: core.LastOperationStateProcessing}, true},
+		"not begun":        {"local", nil, false},
+		"failed":           {"local", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateFailed}, false},
+		"another provider": {"metal", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, old := shoot(), shoot()
+			for _, one := range []*core.Shoot{s, old} {
+				one.Spec.Provider.Type, one.Status.LastOperation = test.provider, test.last
+			}
+			old.Spec.Kubernetes.Version = "1.35.4"
+			errs := shoots.Validate(s, old, facts())
+			got := slices.ContainsFunc(errs, func(e *field.Error) bool {
+				return e.Field == "spec.kubernetes.version" && strings.Contains(e.Detail, "keeps the version that it was made with, 1.35.4")
+			})
+			if got != test.want {
+				t.Errorf("refused: %v, want %v: %v", got, test.want, errs)
+			}
 		})
 	}
 }

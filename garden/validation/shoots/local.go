@@ -54,6 +54,19 @@ func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	return append(errs, validateLocalPools(shoot, path.Child("provider", "workers"))...)
 }
 
+// validateLocalChange keeps the version of a cluster that is there: its flow
+// cannot roll one out yet, and a version cannot be lowered again. A cluster that
+// could not be made may still get another.
+func validateLocalChange(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
+	now, was := shoot.Spec.Kubernetes.Version, old.Spec.Kubernetes.Version
+	last := old.Status.LastOperation
+	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
+	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made || now == was {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(path.Child("kubernetes", "version"), fmt.Sprintf("a cluster of provider type local keeps the version that it was made with, %s", was))}
+}
+
 func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	networking := shoot.Spec.Networking
 	if networking == nil {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
@@ -45,7 +46,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, all, builder.WithPredicates(installer.ResourceChanged())).
 		WatchesMetadata(&corev1.ConfigMap{}, all, builder.WithPredicates(installer.ResourceChanged())).
 		WithOptions(installer.Options(r.Config)).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func (r *Reconciler) all(ctx context.Context, _ client.Object) []reconcile.Request {

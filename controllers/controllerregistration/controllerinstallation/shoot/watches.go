@@ -18,6 +18,7 @@ import (
 	"github.com/loam-cloud/loam/controllers/controllerregistration/internal/installer"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/cluster"
+	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // selfHosted is the value of selfHostedIndex of the Shoots that this is about.
@@ -59,7 +60,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, all, builder.WithPredicates(installer.ResourceChanged())).
 		WatchesMetadata(&corev1.ConfigMap{}, all, builder.WithPredicates(installer.ResourceChanged())).
 		WithOptions(installer.Options(r.Config)).
-		Complete(r)
+		Complete(observe.Reconciler(Name, r))
 }
 
 func isSelfHosted(object client.Object) bool {

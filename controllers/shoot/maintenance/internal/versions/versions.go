@@ -28,12 +28,12 @@ type Choice struct {
 
 // Reasons that users read in status.lastMaintenance.
 const (
-	kubernetesExpired = "Kubernetes version expired - force update required"
-	kubernetesGone    = "Kubernetes version is no longer offered - force update required"
-	kubernetesAuto    = "Automatic update of the Kubernetes version is configured"
-	imageExpired      = "Machine image version expired - force update required"
-	imageGone         = "Machine image version is no longer offered - force update required"
-	imageAuto         = "Automatic update of the machine image version is configured (image update strategy: %s)"
+	kubernetesExpired = "the version has expired"
+	kubernetesGone    = "the cloud profile has the version no longer"
+	kubernetesAuto    = "the newest patch is asked for"
+	imageExpired      = "the image version has expired"
+	imageGone         = "the cloud profile has the image version no longer"
+	imageAuto         = "the newest image is asked for (strategy %s)"
 )
 
 // Kubernetes is the question for a version of Kubernetes.

@@ -30,7 +30,7 @@ func offered(text string) (all []core.ExpirableVersion) {
 }
 
 func TestKubernetes(t *testing.T) {
-	const expired, gone, auto = "expired", "no longer offered", "Automatic"
+	const expired, gone, auto = "expired", "no longer", "asked for"
 	for name, row := range map[string]struct {
 		offered, current, ceiling string
 		auto                      bool
@@ -105,7 +105,7 @@ func TestKubernetesProperties(t *testing.T) {
 				t.Fatalf("from %s to %s, which is not on offer (%s): %v", before, after, class, text)
 			case after.Minor() > before.Minor()+1:
 				t.Fatalf("over a minor version from %s to %s: %v", before, after, text)
-			case after.Minor() > before.Minor() && got.Reason == "Automatic update of the Kubernetes version is configured":
+			case after.Minor() > before.Minor() && got.Reason == "the newest patch is asked for":
 				t.Fatalf("to another minor version unforced, from %s to %s: %v", before, after, text)
 			}
 			q.Current = got.Version

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/loam-cloud/loam/controllers/state"
+)
+
+// countStates registers the numbers of objects by state with the metrics of the
+// controllers. The function that it returns takes them out again: in tests
+// several managers run in one process, one after the other.
+func countStates(reader client.Reader) (remove func(), err error) {
+	collector := state.NewCollector(reader)
+	if err := metrics.Registry.Register(collector); err != nil {
+		return nil, fmt.Errorf("registering the fleet's metrics: %w", err)
+	}
+	return func() { metrics.Registry.Unregister(collector) }, nil
+}
+
+// shared are the metrics of controllers that a garden shows beside its own. Go's
+// and the process's are in both.
+var shared = [...]string{"controller_runtime_", "workqueue_", "loam_"}
+
+// bridge shows the controllers' metrics where the garden shows its own, in the
+// one process that runs both.
+type bridge struct {
+	from    prometheus.Gatherer
+	running *prometheus.Desc
+}
+
+func newBridge(from prometheus.Gatherer) bridge {
+	return bridge{from, prometheus.NewDesc("loam_controllers_running", "1 where this process runs the fleet's controllers.", nil, nil)}
+}
+
+// Describe implements prometheus.Collector. What else there is depends on which
+// controllers run.
+func (b bridge) Describe(out chan<- *prometheus.Desc) { out <- b.running }
+
+// Collect implements prometheus.Collector.
+func (b bridge) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.MustNewConstMetric(b.running, prometheus.GaugeValue, 1)
+	families, err := b.from.Gather()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
+	}
+	for _, family := range families {
+		for _, prefix := range shared {
+			if strings.HasPrefix(family.GetName(), prefix) {
+				for _, metric := range family.GetMetric() {
+					out <- bridged{family, metric}
+				}
+			}
+		}
+	}
+}
+
+// bridged is a metric that was gathered elsewhere.
+type bridged struct {
+	family *dto.MetricFamily
+	metric *dto.Metric
+}
+
+// Desc implements prometheus.Metric.
+func (b bridged) Desc() *prometheus.Desc {
+	var names []string
+	for _, label := range b.metric.GetLabel() {
+		names = append(names, label.GetName())
+	}
+	return prometheus.NewDesc(b.family.GetName(), b.family.GetHelp(), names, nil)
+}
+
+// Write implements prometheus.Metric.
+func (b bridged) Write(out *dto.Metric) error {
+	out.Label, out.Gauge, out.Counter = b.metric.Label, b.metric.Gauge, b.metric.Counter
+	out.Summary, out.Untyped, out.Histogram = b.metric.Summary, b.metric.Untyped, b.metric.Histogram
+	return nil
+}
+
+// showMetrics makes the garden's /metrics show the controllers' too, with the
+// numbers of objects by state.
+func showMetrics(reader client.Reader) (remove func(), err error) {
+	forget, err := countStates(reader)
+	if err != nil {
+		return nil, err
+	}
+	b := newBridge(metrics.Registry)
+	if err := legacyregistry.Registerer().Register(b); err != nil {
+		forget()
+		return nil, fmt.Errorf("registering the controllers' metrics: %w", err)
+	}
+	return func() {
+		forget()
+		legacyregistry.Registerer().Unregister(b)
+	}, nil
+}

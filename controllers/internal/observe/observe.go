@@ -1,0 +1,78 @@
+// Package observe counts how controllers fail: by the kind of fault, so that an
+// alert can tell what a user has to mend from what is a defect.
+//
+// Every reconciler is added through it; how often they run, how long, and what
+// waits in their queues is counted by controller-runtime. It must not change
+// what a reconciler returns.
+package observe
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/fault"
+)
+
+// Failures is the name of the metric.
+const Failures = "loam_reconcile_failures_total"
+
+// Reconciler counts the failures of inner in the metrics of the process.
+func Reconciler(controller string, inner reconcile.Reconciler) reconcile.Reconciler {
+	return In(metrics.Registry, controller, inner)
+}
+
+// In counts in another registry.
+func In(registry prometheus.Registerer, controller string, inner reconcile.Reconciler) reconcile.Reconciler {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: Failures, Help: "Reconciliations that failed, by controller and by what it would take to succeed.",
+	}, []string{"controller", "fault"})
+	if err := registry.Register(counter); err != nil {
+		// All controllers count in one.
+		var same prometheus.AlreadyRegisteredError
+		if !errors.As(err, &same) {
+			panic(err)
+		}
+		counter = same.ExistingCollector.(*prometheus.CounterVec)
+	}
+	return observed{inner, counter.MustCurryWith(prometheus.Labels{"controller": controller})}
+}
+
+type observed struct {
+	inner    reconcile.Reconciler
+	failures *prometheus.CounterVec
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (o observed) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	result, err := o.inner.Reconcile(ctx, request)
+	if err != nil {
+		o.failures.WithLabelValues(string(kind(err))).Inc()
+	}
+	return result, err
+}
+
+// kind is the error's own, or what an API server's answer means.
+func kind(err error) fault.Kind {
+	if own := fault.KindOf(err); own != fault.Internal {
+		return own
+	}
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return fault.Denied
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return fault.Invalid
+	case apierrors.IsNotFound(err), apierrors.IsGone(err):
+		return fault.Missing
+	case apierrors.IsTooManyRequests(err):
+		return fault.Exhausted
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err),
+		apierrors.IsServiceUnavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fault.Transient
+	}
+	return fault.Internal
+}

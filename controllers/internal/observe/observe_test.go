@@ -1,0 +1,54 @@
+package observe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/loam-cloud/loam/controllers/internal/observe"
+	"github.com/loam-cloud/loam/fault"
+)
+
+// TestReconciler wants failures counted by controller and fault, also those that
+// an API server answered with, and handed on as they are.
+func TestReconciler(t *testing.T) {
+	registry, resource := prometheus.NewRegistry(), schema.GroupResource{Resource: "shoots"}
+	for controller, failures := range map[string][]error{
+		"one": {nil, errors.New("x"), fault.New(fault.Waiting, "x"), fmt.Errorf("x: %w", apierrors.NewForbidden(resource, "x", nil))},
+		"two": {
+			apierrors.NewConflict(resource, "x", nil), apierrors.NewServiceUnavailable("x"), context.DeadlineExceeded,
+			apierrors.NewInvalid(schema.GroupKind{Kind: "Shoot"}, "x", nil), apierrors.NewNotFound(resource, "x"), apierrors.NewTooManyRequestsError("x"),
+		},
+	} {
+		for _, want := range failures {
+			inner := reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
+				return reconcile.Result{RequeueAfter: 7}, want
+			})
+			result, err := observe.In(registry, controller, inner).Reconcile(t.Context(), reconcile.Request{})
+			if !errors.Is(err, want) || result.RequeueAfter != 7 {
+				t.Errorf("got %v, %v, want what the reconciler returned: %v", result, err, want)
+			}
+		}
+	}
+	want := `# HELP loam_reconcile_failures_total Reconciliations that failed, by controller and by what it would take to succeed.
+# TYPE loam_reconcile_failures_total counter
+loam_reconcile_failures_total{controller="one",fault="denied"} 1
+loam_reconcile_failures_total{controller="one",fault="internal"} 1
+loam_reconcile_failures_total{controller="one",fault="waiting"} 1
+loam_reconcile_failures_total{controller="two",fault="exhausted"} 1
+loam_reconcile_failures_total{controller="two",fault="invalid"} 1
+loam_reconcile_failures_total{controller="two",fault="missing"} 1
+loam_reconcile_failures_total{controller="two",fault="transient"} 3
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), observe.Failures); err != nil {
+		t.Error(err)
+	}
+}
