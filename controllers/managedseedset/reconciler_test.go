@@ -381,9 +381,21 @@ func TestWatches(t *testing.T) {
 			return nil
 		})
 	}
+	there := func(object client.Object) {
+		t.Helper()
+		controllertest.Eventually(t, func() error {
+			if !h.exists(object) {
+				return fmt.Errorf("%T %s is not there", object, object.GetName())
+			}
+			return nil
+		})
+	}
+	// What is waited for is written down before it is made.
 	eventually("0 ShootReconciling")
+	there(h.shoot(0))
 	h.operate(gardencorev1beta1.LastOperationStateSucceeded)
 	eventually("0 ManagedSeedPreparing")
+	there(h.managed(0))
 	seed := h.register(0)
 	eventually("0 SeedNotReady")
 	// The Seed alone wakes its set, in both directions.
