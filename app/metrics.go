@@ -24,9 +24,11 @@ func countStates(reader client.Reader) (remove func(), err error) {
 	return func() { metrics.Registry.Unregister(collector) }, nil
 }
 
-// shared are the metrics of controllers that a garden shows beside its own. Go's
+// isShared tells which metrics of controllers a garden shows beside its own. Go's
 // and the process's are in both.
-var shared = [...]string{"controller_runtime_", "workqueue_", "loam_"}
+func isShared(name string) bool {
+	return strings.HasPrefix(name, "controller_runtime_") || strings.HasPrefix(name, "workqueue_") || strings.HasPrefix(name, "loam_")
+}
 
 // bridge shows the controllers' metrics where the garden shows its own, in the
 // one process that runs both.
@@ -51,12 +53,11 @@ func (b bridge) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
 	}
 	for _, family := range families {
-		for _, prefix := range shared {
-			if strings.HasPrefix(family.GetName(), prefix) {
-				for _, metric := range family.GetMetric() {
-					out <- bridged{family, metric}
-				}
-			}
+		if !isShared(family.GetName()) {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			out <- bridged{family, metric}
 		}
 	}
 }
