@@ -1,7 +1,6 @@
 package soak_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,7 +34,8 @@ type world struct {
 func key(namespace, name string) string { return namespace + "/" + name }
 
 // look reads the world.
-func (l *load) look(ctx context.Context) (*world, error) {
+func (l *load) look() *world {
+	l.Helper()
 	w := &world{objects: map[string]map[string]client.Object{}, versions: map[string]string{}}
 	kinds := append(slices.Clone(l.kinds),
 		kind{name: "Project", list: &gardencorev1beta1.ProjectList{}},
@@ -47,8 +47,8 @@ func (l *load) look(ctx context.Context) (*world, error) {
 	)
 	for _, k := range kinds {
 		list := k.list.DeepCopyObject().(client.ObjectList)
-		if err := l.client.List(ctx, list); err != nil {
-			return nil, err
+		if err := l.client.List(l.Context(), list); err != nil {
+			l.Fatal(err)
 		}
 		w.objects[k.name] = map[string]client.Object{}
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
@@ -57,10 +57,10 @@ func (l *load) look(ctx context.Context) (*world, error) {
 			w.versions[k.name+" "+key(object.GetNamespace(), object.GetName())] = object.GetResourceVersion()
 			return nil
 		}); err != nil {
-			return nil, err
+			l.Fatal(err)
 		}
 	}
-	return w, nil
+	return w
 }
 
 func each[T client.Object](w *world, kind string, do func(T)) {
@@ -69,43 +69,26 @@ func each[T client.Object](w *world, kind string, do func(T)) {
 	}
 }
 
-// settle waits until a check finds nothing and nobody writes any more.
+// settle waits until a check finds nothing and nobody writes any more. It gives
+// up when something is wrong and nobody has written for long, however slow the
+// host is, or when somebody never stops.
 func (l *load) settle(when string, check func(*world) []string) {
 	l.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		before, err := l.look(l.Context())
-		if err != nil {
-			l.Fatal(err)
+	began := time.Now()
+	last := l.look()
+	for since := began; ; {
+		problems, still := check(last), time.Since(since)
+		if len(problems) == 0 && still >= quiet {
+			return
 		}
-		problems := check(before)
-		if len(problems) == 0 {
-			time.Sleep(quiet)
-			after, err := l.look(l.Context())
-			if err != nil {
-				l.Fatal(err)
-			}
-			if problems = append(check(after), changed(before, after)...); len(problems) == 0 {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			l.Fatalf("%s, %s later:\n%s", when, patience, strings.Join(problems, "\n"))
+		if still >= patience || time.Since(began) >= endless {
+			l.Fatalf("%s, %s after the last write:\n%s", when, still.Round(time.Second), strings.Join(problems, "\n"))
 		}
 		time.Sleep(time.Second)
-	}
-}
-
-// changed lists what somebody wrote between two looks.
-func changed(before, after *world) []string {
-	var problems []string
-	for name, version := range after.versions {
-		if before.versions[name] != version {
-			problems = append(problems, name+" is still being written")
+		if now := l.look(); !maps.Equal(now.versions, last.versions) {
+			since, last = time.Now(), now
 		}
 	}
-	slices.Sort(problems)
-	return problems
 }
 
 // marks are what references leave on the object that they name.
@@ -324,21 +307,16 @@ func checkRoles(w *world, count int) []string {
 // gone: what is referred to is refused or waits.
 func (l *load) deleteAll() {
 	l.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		w, err := l.look(l.Context())
-		if err != nil {
-			l.Fatal(err)
-		}
-		left := l.mine(w)
-		if len(left) == 0 || time.Now().After(deadline) {
-			return // settle says what is left
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Second) {
+		left := l.mine(l.look())
+		if len(left) == 0 {
+			return
 		}
 		for _, object := range left {
 			_ = l.client.Delete(l.Context(), object) // refused now, tried again
 		}
-		time.Sleep(time.Second)
 	}
+	// What is left now, settle says.
 }
 
 // mine are the objects of the load, and what was made for them.

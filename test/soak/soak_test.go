@@ -28,10 +28,12 @@ const (
 	durationEnv     = "LOAM_SOAK_DURATION"
 	defaultDuration = 5 * time.Minute
 	clients         = 20
-	// quiet is how long nothing may change before the end is looked at, patience
-	// how long that may take to come.
+	// quiet is how long nothing may change before all is at its end, patience how
+	// long what is wrong may stay so with nobody writing: longer than the longest
+	// pause between two attempts. Those who write for longer than endless never end.
 	quiet    = 10 * time.Second
-	patience = 2 * time.Minute
+	patience = 4 * time.Minute
+	endless  = 15 * time.Minute
 )
 
 func TestMain(m *testing.M) {

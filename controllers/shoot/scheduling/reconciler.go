@@ -85,14 +85,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	defer r.mutex.Unlock()
 	question, err := r.observe(ctx, shoot)
 	if errors.Is(err, fault.Missing) {
-		return reconcile.Result{RequeueAfter: again}, r.refuse(ctx, shoot, fmt.Sprintf("No seed can be chosen: %v.", err))
+		return r.refuse(ctx, shoot, fmt.Sprintf("No seed can be chosen: %v.", err))
 	}
 	if err != nil {
 		return policy.Result(fault.Wrap(fault.Transient, err))
 	}
 	seed, refusals := decide(question)
 	if seed == "" {
-		return reconcile.Result{RequeueAfter: again}, r.refuse(ctx, shoot, explain(refusals))
+		return r.refuse(ctx, shoot, explain(refusals))
 	}
 	return reconcile.Result{}, r.bind(ctx, shoot, seed)
 }
@@ -263,21 +263,21 @@ func (r *Reconciler) bind(ctx context.Context, shoot *gardencorev1beta1.Shoot, s
 }
 
 // refuse tells the user, once for the same reasons.
-func (r *Reconciler) refuse(ctx context.Context, shoot *gardencorev1beta1.Shoot, text string) error {
+func (r *Reconciler) refuse(ctx context.Context, shoot *gardencorev1beta1.Shoot, text string) (reconcile.Result, error) {
 	if last := shoot.Status.LastOperation; last != nil && last.Description == text {
-		return nil
+		return reconcile.Result{RequeueAfter: again}, nil
 	}
-	r.Recorder.Eventf(shoot, nil, corev1.EventTypeWarning, reasonFailed, actionSchedule, "%s", text)
 	base := shoot.DeepCopy()
 	shoot.Status.LastOperation = &gardencorev1beta1.LastOperation{
 		Type: gardencorev1beta1.LastOperationTypeCreate, State: gardencorev1beta1.LastOperationStatePending,
 		Description: text, LastUpdateTime: metav1.NewTime(r.Clock.Now()),
 	}
 	// The lock keeps what an agent reports since then, should somebody else have
-	// bound the Shoot meanwhile.
-	err := r.Client.Status().Patch(ctx, shoot, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-	if err := client.IgnoreNotFound(err); err != nil && !apierrors.IsConflict(err) {
-		return fault.Wrap(fault.Transient, errors.Join(errors.New("reporting that no seed fits"), err))
+	// bound the Shoot meanwhile. One that was merely labelled is tried again at
+	// once: no event would bring it back.
+	if err := r.Client.Status().Patch(ctx, shoot, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return reconcile.Result{}, fault.Wrap(fault.Transient, client.IgnoreNotFound(err))
 	}
-	return nil
+	r.Recorder.Eventf(shoot, nil, corev1.EventTypeWarning, reasonFailed, actionSchedule, "%s", text)
+	return reconcile.Result{RequeueAfter: again}, nil
 }

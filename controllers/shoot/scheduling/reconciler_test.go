@@ -1,6 +1,7 @@
 package scheduling_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -11,16 +12,23 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/loam-cloud/loam/controllers/internal/controllertest"
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -165,6 +173,38 @@ func TestRefusalIsToldAndMended(t *testing.T) {
 	eventually(t, c, shoot, "it is bound", func() bool { return seedOf(shoot) == seed.Name })
 	if shoot.Generation != generation+1 {
 		t.Errorf("generation %d, want %d", shoot.Generation, generation+1)
+	}
+}
+
+// TestRefusalIsToldThoughTheShootChanges wants it told at once, not at the next
+// look, when somebody labels the shoot between the look and the report.
+func TestRefusalIsToldThoughTheShootChanges(t *testing.T) {
+	c := gardentest.Client(t)
+	shoot := newShoot(t, c, gardentest.Namespace(t))
+	labelled := false
+	between := interceptor.NewClient(gardentest.ClientFor(t, gardentest.Start(t).RESTConfig()), interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, inner client.Client, subresource string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			if !labelled {
+				labelled = true
+				controllertest.Change(t, c, shoot, func(s *gardencorev1beta1.Shoot) { s.Labels = map[string]string{"somebody": "was-here"} })
+			}
+			return inner.SubResource(subresource).Patch(ctx, o, patch, opts...)
+		},
+	})
+	recorder := events.NewFakeRecorder(10)
+	r := &scheduling.Reconciler{Client: between, Live: between, Clock: clock.RealClock{}, Recorder: recorder}
+	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(shoot)}
+	if _, err := r.Reconcile(t.Context(), request); !apierrors.IsConflict(err) || fault.KindOf(err) != fault.Transient {
+		t.Fatalf("the first attempt ended with %v, want a conflict, to be tried again at once", err)
+	}
+	if len(recorder.Events) > 0 {
+		t.Errorf("an event tells what the status does not: %s", <-recorder.Events)
+	}
+	if result, err := r.Reconcile(t.Context(), request); err != nil || result.RequeueAfter == 0 {
+		t.Errorf("the second attempt ended with %+v, %v", result, err)
+	}
+	if controllertest.Refresh(t, shoot); operation(shoot) == "" || len(recorder.Events) != 1 {
+		t.Errorf("last operation %q and %d events, want the refusal and one", operation(shoot), len(recorder.Events))
 	}
 }
 

@@ -25,7 +25,8 @@ func (r *Reconciler) Declare() declaration.Declaration {
 		Controller: Name,
 		Reads: []declaration.Read{
 			{Resource: "shoots.core.gardener.cloud"}, {Resource: "seeds.core.gardener.cloud"}, {Resource: "cloudprofiles.core.gardener.cloud"},
-			{Resource: "namespacedcloudprofiles.core.gardener.cloud"}, {Resource: "exposureclasses.core.gardener.cloud"}, {Resource: "configmaps"},
+			{Resource: "namespacedcloudprofiles.core.gardener.cloud"}, {Resource: "exposureclasses.core.gardener.cloud"},
+			{Resource: "projects.core.gardener.cloud"}, {Resource: "configmaps"},
 		},
 		Writes: []declaration.Write{
 			{Resource: "shoots.core.gardener.cloud/binding", Verbs: []string{"patch"}, Fields: []string{"spec.seedName"}},
@@ -57,6 +58,8 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		Watches(&gardencorev1beta1.Shoot{}, unscheduled, builder.WithPredicates(left())).
 		Watches(&gardencorev1beta1.Seed{}, unscheduled, builder.WithPredicates(seedChanged())).
 		Watches(&gardencorev1beta1.CloudProfile{}, unscheduled, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&gardencorev1beta1.NamespacedCloudProfile{}, unscheduled, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&gardencorev1beta1.ExposureClass{}, unscheduled, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
 		Complete(observe.Reconciler(Name, r))
 }
