@@ -3,15 +3,20 @@
 //
 // Every reconciler is added through it; how often they run, how long, and what
 // waits in their queues is counted by controller-runtime. It must not change
-// what a reconciler returns.
+// what a reconciler returns, but for conflicts: that somebody else was faster is
+// no error, and goes back to the queue without the log of one.
 package observe
 
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -20,6 +25,13 @@ import (
 
 // Failures is the name of the metric.
 const Failures = "loam_reconcile_failures_total"
+
+// Pauses after a conflict: the first is for the cache to catch up, the last for
+// writers that never agree.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = time.Minute
+)
 
 // Reconciler counts the failures of inner in the metrics of the process.
 func Reconciler(controller string, inner reconcile.Reconciler) reconcile.Reconciler {
@@ -39,12 +51,16 @@ func In(registry prometheus.Registerer, controller string, inner reconcile.Recon
 		}
 		counter = same.ExistingCollector.(*prometheus.CounterVec)
 	}
-	return observed{inner, counter.MustCurryWith(prometheus.Labels{"controller": controller})}
+	return observed{
+		inner, counter.MustCurryWith(prometheus.Labels{"controller": controller}),
+		workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstPause, lastPause),
+	}
 }
 
 type observed struct {
 	inner    reconcile.Reconciler
 	failures *prometheus.CounterVec
+	pauses   workqueue.TypedRateLimiter[reconcile.Request]
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -53,7 +69,24 @@ func (o observed) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		o.failures.WithLabelValues(string(kind(err))).Inc()
 	}
+	if isConflict(err) {
+		log.FromContext(ctx).V(1).Info("Somebody else was faster, looking again", "conflict", err.Error())
+		return reconcile.Result{RequeueAfter: o.pauses.When(request)}, nil
+	}
+	o.pauses.Forget(request)
 	return result, err
+}
+
+// isConflict tells whether an error is a conflict and nothing else: of several
+// that were joined each has to be one.
+func isConflict(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand, for errors.As finds one leaf only
+	case interface{ Unwrap() []error }:
+		return len(e.Unwrap()) > 0 && !slices.ContainsFunc(e.Unwrap(), func(one error) bool { return !isConflict(one) })
+	case interface{ Unwrap() error }:
+		return isConflict(e.Unwrap())
+	}
+	return apierrors.IsConflict(err)
 }
 
 // kind is the error's own, or what an API server's answer means.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -24,7 +25,7 @@ func TestReconciler(t *testing.T) {
 	for controller, failures := range map[string][]error{
 		"one": {nil, errors.New("x"), fault.New(fault.Waiting, "x"), fmt.Errorf("x: %w", apierrors.NewForbidden(resource, "x", nil))},
 		"two": {
-			apierrors.NewConflict(resource, "x", nil), apierrors.NewServiceUnavailable("x"), context.DeadlineExceeded,
+			apierrors.NewServerTimeout(resource, "get", 1), apierrors.NewServiceUnavailable("x"), context.DeadlineExceeded,
 			apierrors.NewInvalid(schema.GroupKind{Kind: "Shoot"}, "x", nil), apierrors.NewNotFound(resource, "x"), apierrors.NewTooManyRequestsError("x"),
 		},
 	} {
@@ -51,4 +52,54 @@ loam_reconcile_failures_total{controller="two",fault="transient"} 3
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), observe.Failures); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestConflicts wants conflicts counted, and tried again a little later each time
+// without an error; what came with them stays one.
+func TestConflicts(t *testing.T) {
+	registry, ctx := prometheus.NewRegistry(), t.Context()
+	conflict := fmt.Errorf("x: %w", apierrors.NewConflict(schema.GroupResource{Resource: "shoots"}, "x", errors.New("changed")))
+	var next error
+	r := observe.In(registry, "one", reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) { return reconcile.Result{}, next }))
+	pause := func(err error) time.Duration {
+		t.Helper()
+		next = err
+		result, err := r.Reconcile(ctx, reconcile.Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result.RequeueAfter
+	}
+	first, second := pause(conflict), pause(errors.Join(conflict, fmt.Errorf("y: %w", conflict)))
+	if first <= 0 || second <= first {
+		t.Errorf("tried again after %s and %s", first, second)
+	}
+	if got := pause(nil); got != 0 {
+		t.Errorf("after success again in %s", got)
+	}
+	if again := pause(conflict); again != first {
+		t.Errorf("after success the first pause is %s, want %s", again, first)
+	}
+	for _, next = range []error{errors.Join(conflict, errors.New("y")), fmt.Errorf("%w, %w", errors.New("y"), conflict), apierrors.NewAlreadyExists(schema.GroupResource{}, "x")} {
+		if _, err := r.Reconcile(ctx, reconcile.Request{}); !errors.Is(err, next) {
+			t.Errorf("%v became %v", next, err)
+		}
+	}
+	if n := counted(t, registry); n != 6 {
+		t.Errorf("%v failures were counted", n)
+	}
+}
+
+func counted(t *testing.T, registry *prometheus.Registry) (sum float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			sum += metric.GetCounter().GetValue()
+		}
+	}
+	return sum
 }
