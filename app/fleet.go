@@ -3,28 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
-	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
-	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/bastion"
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
@@ -60,7 +45,6 @@ import (
 	"github.com/loam-cloud/loam/controllers/shoot/scheduling"
 	"github.com/loam-cloud/loam/controllers/shoot/statuslabel"
 	"github.com/loam-cloud/loam/controllers/shootstate"
-	"github.com/loam-cloud/loam/fault"
 )
 
 // adder is a controller that has not been added yet.
@@ -125,6 +109,10 @@ type FleetConfig struct {
 	ControllerManager *controllermanagerconfigv1alpha1.ControllerManagerConfiguration
 	// Scheduling is the Shoot section of the scheduler's configuration.
 	Scheduling schedulerconfigv1alpha1.ShootSchedulerConfiguration
+	// DisableNginxIngress lets maintenance switch the addon nginxIngress off.
+	DisableNginxIngress bool
+	// IgnoredFeatureGates were configured and belong to other components.
+	IgnoredFeatureGates []string
 }
 
 // defaultFleet is the configuration of a garden that was given none.
@@ -166,7 +154,7 @@ func fleetControllers(c FleetConfig) []fleetController {
 		&secrets.Reconciler{},
 		&conditions.Reconciler{Config: *own.ShootConditions},
 		&hibernation.Reconciler{Config: own.ShootHibernation},
-		&maintenance.Reconciler{Config: own.ShootMaintenance},
+		&maintenance.Reconciler{Config: own.ShootMaintenance, DisableNginxIngress: c.DisableNginxIngress},
 		&migration.Reconciler{Config: *own.ShootMigration},
 		&shootquota.Reconciler{Config: *own.ShootQuota},
 		functions{func(mgr manager.Manager) error {
@@ -183,129 +171,4 @@ func fleetControllers(c FleetConfig) []fleetController {
 		all = append(all, &event.Reconciler{Config: *own.Event})
 	}
 	return all
-}
-
-// oldestServer is the first Kubernetes version whose API the controllers work on
-// (specs of Gardener's controller manager at v1.150).
-const oldestServer = "1.32.0"
-
-// fleetStop is how long controllers may take to end.
-const fleetStop = 5 * time.Second
-
-// ControllerManager runs the fleet's controllers against any API server that
-// has the garden's groups, until the context ends. Of several processes with
-// leader election one works; it ends with an error when it loses the lead.
-func ControllerManager(ctx context.Context, cfg *rest.Config, c FleetConfig, out io.Writer) error {
-	logger := fleetLogger(out, c.ControllerManager.LogFormat, c.ControllerManager.LogLevel)
-	if err := awaitGroups(ctx, cfg, logger); err != nil {
-		return err
-	}
-	options := managerOptions(logger)
-	own := c.ControllerManager
-	options.HealthProbeBindAddress, options.Metrics = serverAddresses(own.Server)
-	options.GracefulShutdownTimeout = ptr.To(fleetStop)
-	options.Controller = config.Controller{}
-	if timeout := own.Controllers.CacheSyncTimeout; timeout != nil {
-		options.Controller.CacheSyncTimeout = timeout.Duration
-	}
-	if election := own.LeaderElection; election != nil && ptr.Deref(election.LeaderElect, false) {
-		options.LeaderElection = true
-		options.LeaderElectionReleaseOnCancel = true
-		options.LeaderElectionResourceLock = election.ResourceLock
-		options.LeaderElectionID, options.LeaderElectionNamespace = election.ResourceName, election.ResourceNamespace
-		options.LeaseDuration, options.RenewDeadline, options.RetryPeriod = &election.LeaseDuration.Duration, &election.RenewDeadline.Duration, &election.RetryPeriod.Duration
-	}
-	mgr, err := manager.New(cfg, options)
-	if err != nil {
-		return fmt.Errorf("making the controllers' manager: %w", err)
-	}
-	if err := addChecks(mgr); err != nil {
-		return err
-	}
-	if err := mgr.Add(manager.RunnableFunc(func(context.Context) error {
-		logger.Info("Leading", "lease", options.LeaderElectionNamespace+"/"+options.LeaderElectionID)
-		return checkServer(cfg)
-	})); err != nil {
-		return fmt.Errorf("adding the start check: %w", err)
-	}
-	if err := addFleet(ctx, mgr, c); err != nil {
-		return err
-	}
-	forget, err := countStates(mgr.GetClient())
-	if err != nil {
-		return err
-	}
-	defer forget()
-	if err := mgr.Start(ctx); err != nil {
-		return fmt.Errorf("running the controllers: %w", err)
-	}
-	return nil
-}
-
-// awaitGroups waits until the garden's API is served: beside a new Kubernetes
-// its server may start later than its users.
-func awaitGroups(ctx context.Context, cfg *rest.Config, logger logr.Logger) error {
-	client, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making a client for the garden: %w", err)
-	}
-	said := false
-	return wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(context.Context) (bool, error) {
-		_, err := client.ServerResourcesForGroupVersion(gardencorev1beta1.SchemeGroupVersion.String())
-		if err != nil && !said {
-			logger.Info("Waiting for the garden's API", "group", gardencorev1beta1.GroupName, "problem", err.Error())
-			said = true
-		}
-		return err == nil, nil
-	})
-}
-
-// checkServer refuses a server that is too old for the controllers.
-func checkServer(cfg *rest.Config) error {
-	client, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("making a client for the garden: %w", err)
-	}
-	info, err := client.ServerVersion()
-	if err != nil {
-		return fmt.Errorf("asking for the server's version: %w", err)
-	}
-	have, err := version.ParseGeneric(info.GitVersion)
-	if err != nil {
-		return fault.New(fault.Invalid, "the server's version %q cannot be read: %w", info.GitVersion, err)
-	}
-	if have.LessThan(version.MustParseGeneric(oldestServer)) {
-		return fault.New(fault.Invalid, "the server has Kubernetes %s, the controllers need %s or newer", have, oldestServer)
-	}
-	return nil
-}
-
-func serverAddresses(c controllermanagerconfigv1alpha1.ServerConfiguration) (health string, metrics server.Options) {
-	join := func(s *controllermanagerconfigv1alpha1.Server) string {
-		if s == nil || s.Port < 0 {
-			return "0"
-		}
-		return net.JoinHostPort(s.BindAddress, strconv.Itoa(s.Port))
-	}
-	return join(c.HealthProbes), server.Options{BindAddress: join(c.Metrics)}
-}
-
-// addChecks answers /healthz and /readyz: the process is alive, and what it
-// reads is up to date.
-func addChecks(mgr manager.Manager) error {
-	synced := func(r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return fault.New(fault.Waiting, "what the controllers read is not complete yet")
-		}
-		return nil
-	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding a health check: %w", err)
-	}
-	if err := mgr.AddReadyzCheck("informer-sync", synced); err != nil {
-		return fmt.Errorf("adding a health check: %w", err)
-	}
-	return nil
 }

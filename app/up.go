@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/go-logr/logr"
@@ -108,9 +109,13 @@ func managerOptions(logger logr.Logger) manager.Options {
 		Client:    client.Options{Cache: &client.CacheOptions{DisableFor: memory.Uncached()}},
 		NewClient: memory.NewClient,
 		// Names are unique within a process; tests start several gardens in one.
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true), ReconciliationTimeout: reconcileLimit},
 	}
 }
+
+// reconcileLimit is how long one look at an object may take, in controllers that
+// do not say otherwise.
+const reconcileLimit = 3 * time.Minute
 
 // start runs all controllers against a garden that is ready. They end with the
 // context.

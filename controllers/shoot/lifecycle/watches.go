@@ -44,6 +44,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(r.mine(), changed())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5),
+			ReconciliationTimeout:   -1, // none, whatever others have: each step of a flow has its own
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		}).
 		Complete(observe.Reconciler(Name, r))

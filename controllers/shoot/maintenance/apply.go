@@ -28,7 +28,7 @@ const (
 func (r *Reconciler) observe(ctx context.Context, shoot *gardencorev1beta1.Shoot) (facts, string, error) {
 	f := facts{
 		restartControlPlane: ptr.Deref(r.Config.EnableShootControlPlaneRestarter, false), restartAddons: ptr.Deref(r.Config.EnableShootCoreAddonRestarter, false),
-		now: r.Clock.Now(),
+		disableNginx: r.DisableNginxIngress, now: r.Clock.Now(),
 	}
 	spec, problem, err := r.profile(ctx, shoot)
 	if err != nil || problem != "" {

@@ -23,8 +23,8 @@ type facts struct {
 	// secret binding.
 	credentialsBindings []securityv1alpha1.CredentialsBinding
 	// restartControlPlane and restartAddons are the operator's wish.
-	restartControlPlane, restartAddons bool
-	now                                time.Time
+	restartControlPlane, restartAddons, disableNginx bool
+	now                                              time.Time
 }
 
 // plan is what a maintenance changes.
@@ -56,7 +56,11 @@ func decide(observed *gardencorev1beta1.Shoot, facts facts) (*plan, error) {
 	p.updateWorkers(facts)
 	p.removeGates()
 	p.removePlugins()
-	return p, p.operate(rotations, facts)
+	if err := p.operate(rotations, facts); err != nil {
+		return nil, err
+	}
+	p.disableNginx(facts)
+	return p, nil
 }
 
 // internal is a Shoot as the rules of the API read it.

@@ -139,6 +139,40 @@ func TestRemovedFields(t *testing.T) {
 	}
 }
 
+// TestNginxGate switches the addon off where the operator wants that, after all
+// other steps, keeps its settings, and leaves it alone elsewhere.
+func TestNginxGate(t *testing.T) {
+	nginx := func(enabled bool) func(*gardencorev1beta1.Shoot) {
+		return func(s *gardencorev1beta1.Shoot) {
+			s.Spec.Addons = &gardencorev1beta1.Addons{NginxIngress: &gardencorev1beta1.NginxIngress{LoadBalancerSourceRanges: []string{"10.0.0.0/8"}}}
+			s.Spec.Addons.NginxIngress.Enabled = enabled
+			s.Spec.Kubernetes.KubeScheduler = &gardencorev1beta1.KubeSchedulerConfig{KubernetesConfig: gardencorev1beta1.KubernetesConfig{FeatureGates: map[string]bool{"Teleportation": true}}}
+		}
+	}
+	for name, row := range map[string]struct {
+		version              string
+		enabled, gate, wants bool
+		said                 bool
+	}{
+		"on":             {"1.34.1", true, true, false, true},
+		"off":            {"1.34.1", true, false, true, false},
+		"not in use":     {"1.34.1", false, true, false, false},
+		"gone by itself": {"1.35.1", true, true, false, false},
+	} {
+		f := given(row.version)
+		f.disableNginx = row.gate
+		p, text := planOf(t, shootAt(row.version, nginx(row.enabled)), f)
+		addon := p.shoot.Spec.Addons.NginxIngress
+		if addon != nil && (addon.Enabled != row.wants || len(addon.LoadBalancerSourceRanges) != 1) || (addon == nil) != (name == "gone by itself") {
+			t.Errorf("%s: %+v", name, addon)
+		}
+		const said = "Control Plane: Disabled spec.addons.nginxIngress. Reason: the feature gate DisableNginxIngressInShoot is on"
+		if strings.Contains(text, said) != row.said || row.said && strings.Index(text, "Teleportation") > strings.Index(text, said) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
 // TestBindings replaces a secret binding: by the one that was made for it before,
 // else by the first by name that says the same, else by a new one.
 func TestBindings(t *testing.T) {

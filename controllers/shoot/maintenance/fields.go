@@ -62,6 +62,18 @@ func (p *plan) removeFields(facts facts) {
 	}
 }
 
+// disableNginx switches the addon off where the operator has it no more. Its
+// other settings stay, for a version that has the addon accepts them.
+func (p *plan) disableNginx(facts facts) {
+	addons := p.shoot.Spec.Addons
+	if !facts.disableNginx || addons == nil || addons.NginxIngress == nil || !addons.NginxIngress.Enabled {
+		return
+	}
+	addons.NginxIngress.Enabled = false
+	what := "spec.addons.nginxIngress"
+	p.add(result{subject: controlPlane, what: what, done: "Disabled " + what, reason: "the feature gate DisableNginxIngressInShoot is on"})
+}
+
 func (p *plan) removal(subject, what, reason string) result {
 	return result{subject: subject, what: what, done: "Removed " + what, reason: reason}
 }

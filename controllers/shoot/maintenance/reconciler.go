@@ -39,6 +39,9 @@ type Reconciler struct {
 	Clock    clock.Clock
 	Recorder events.EventRecorder
 	Config   controllermanagerconfigv1alpha1.ShootMaintenanceControllerConfiguration
+	// DisableNginxIngress switches the addon nginxIngress off, which versions
+	// below 1.35 still have: Gardener's gate DisableNginxIngressInShoot.
+	DisableNginxIngress bool
 
 	start spread.Start
 }

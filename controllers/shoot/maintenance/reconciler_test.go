@@ -257,6 +257,29 @@ func TestForced(t *testing.T) {
 	}
 }
 
+// TestNginxGate wants the addon switched off by a maintenance of a garden whose
+// operator has it no more, and nothing said the next time.
+func TestNginxGate(t *testing.T) {
+	h := newHarness(t)
+	h.reconciler.DisableNginxIngress = true
+	h.fresh(func(s *gardencorev1beta1.Shoot) {
+		purpose := gardencorev1beta1.ShootPurposeEvaluation
+		s.Spec.Purpose = &purpose
+		s.Spec.Addons = &gardencorev1beta1.Addons{NginxIngress: &gardencorev1beta1.NginxIngress{Addon: gardencorev1beta1.Addon{Enabled: true}}}
+		s.Spec.Maintenance.AutoUpdate = &gardencorev1beta1.MaintenanceAutoUpdate{MachineImageVersion: ptr.To(false)}
+	})
+	h.ask()
+	h.reconcile()
+	const done = "Succeeded | All maintenance operations successful. Control Plane: Disabled spec.addons.nginxIngress. Reason: the feature gate DisableNginxIngressInShoot is on"
+	if h.shoot.Spec.Addons.NginxIngress.Enabled || h.status() != done {
+		t.Errorf("%+v: %s", h.shoot.Spec.Addons.NginxIngress, h.status())
+	}
+	h.ask()
+	if h.reconcile(); h.status() != done {
+		t.Errorf("the next time: %s", h.status())
+	}
+}
+
 // TestPartlyFailed counts what succeeded and says why the rest did not.
 func TestPartlyFailed(t *testing.T) {
 	h := newHarness(t)
