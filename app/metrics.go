@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/loam-cloud/loam/controllers/state"
+	"github.com/loam-cloud/loam/garden"
 )
 
 // countStates registers the numbers of objects by state with the metrics of the
@@ -35,10 +36,22 @@ func isShared(name string) bool {
 type bridge struct {
 	from    prometheus.Gatherer
 	running *prometheus.Desc
+	// helps are the texts that the other side has for metrics of the same name,
+	// such as those of queues: a scrape whose texts differ is refused.
+	helps map[string]string
 }
 
-func newBridge(from prometheus.Gatherer) bridge {
-	return bridge{from, prometheus.NewDesc("loam_controllers_running", "1 where this process runs the fleet's controllers.", nil, nil)}
+// newBridge shows what from has beside what there is already.
+func newBridge(from, there prometheus.Gatherer) (bridge, error) {
+	families, err := there.Gather()
+	if err != nil {
+		return bridge{}, fmt.Errorf("reading the garden's metrics: %w", err)
+	}
+	helps := map[string]string{}
+	for _, family := range families {
+		helps[family.GetName()] = family.GetHelp()
+	}
+	return bridge{from, prometheus.NewDesc("loam_controllers_running", "1 where this process runs the fleet's controllers.", nil, nil), helps}, nil
 }
 
 // Describe implements prometheus.Collector. What else there is depends on which
@@ -56,16 +69,20 @@ func (b bridge) Collect(out chan<- prometheus.Metric) {
 		if !isShared(family.GetName()) {
 			continue
 		}
+		help, there := b.helps[family.GetName()]
+		if !there {
+			help = family.GetHelp()
+		}
 		for _, metric := range family.GetMetric() {
-			out <- bridged{family, metric}
+			out <- bridged{family.GetName(), help, metric}
 		}
 	}
 }
 
 // bridged is a metric that was gathered elsewhere.
 type bridged struct {
-	family *dto.MetricFamily
-	metric *dto.Metric
+	name, help string
+	metric     *dto.Metric
 }
 
 // Desc implements prometheus.Metric.
@@ -74,7 +91,7 @@ func (b bridged) Desc() *prometheus.Desc {
 	for _, label := range b.metric.GetLabel() {
 		names = append(names, label.GetName())
 	}
-	return prometheus.NewDesc(b.family.GetName(), b.family.GetHelp(), names, nil)
+	return prometheus.NewDesc(b.name, b.help, names, nil)
 }
 
 // Write implements prometheus.Metric.
@@ -91,7 +108,11 @@ func showMetrics(reader client.Reader) (remove func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := newBridge(metrics.Registry)
+	b, err := newBridge(metrics.Registry, legacyregistry.DefaultGatherer)
+	if err != nil {
+		forget()
+		return nil, err
+	}
 	if err := legacyregistry.Registerer().Register(b); err != nil {
 		forget()
 		return nil, fmt.Errorf("registering the controllers' metrics: %w", err)
@@ -100,4 +121,14 @@ func showMetrics(reader client.Reader) (remove func(), err error) {
 		forget()
 		legacyregistry.Registerer().Unregister(b)
 	}, nil
+}
+
+// showGarden makes the garden's /metrics show the garden itself, beside what is
+// asked of it.
+func showGarden(g *garden.Garden) (remove func(), err error) {
+	collector := g.Collector()
+	if err := legacyregistry.Registerer().Register(collector); err != nil {
+		return nil, fmt.Errorf("registering the garden's metrics: %w", err)
+	}
+	return func() { legacyregistry.Registerer().Unregister(collector) }, nil
 }

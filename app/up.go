@@ -63,6 +63,11 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	forget, err := showGarden(g)
+	if err != nil {
+		return stop(g, err)
+	}
+	defer forget()
 	logger.Info("The garden is ready", "address", g.Address(), "kubeconfig", g.KubeconfigPath(), "pid", os.Getpid())
 	if err := applyAll(ctx, g.RESTConfig(), c.Manifests, logger); err != nil {
 		return stop(g, err)

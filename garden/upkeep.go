@@ -47,9 +47,14 @@ type keeper struct {
 	warned, warnedOfDisk time.Time
 	// seen is the revision of the last look: older ones may be forgotten in need.
 	seen int64
+	// room is what the last look found, for metrics; nil before the first.
+	room atomic.Pointer[room]
 	// one look at a time
 	looking sync.Mutex
 }
+
+// room is what the store takes, and what there is for it, in bytes.
+type room struct{ file, quota, disk int64 }
 
 // run looks after the store until ctx ends.
 func (k *keeper) run(ctx context.Context) {
@@ -92,6 +97,7 @@ func (k *keeper) look(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	k.room.Store(&room{file: usage.FileBytes, quota: usage.QuotaBytes, disk: free})
 	k.refusing.Store(refusal(used, free))
 	// New objects are refused here, so etcd has no need to refuse changes as well,
 	// without which nothing that has a finalizer goes away.

@@ -51,15 +51,7 @@ func (s Schedule) Run(ctx context.Context, dataDir string, take func(context.Con
 	if s.Interval < 0 {
 		return
 	}
-	if s.Dir == "" {
-		s.Dir = filepath.Join(dataDir, defaultDir)
-	}
-	if s.Interval == 0 {
-		s.Interval = defaultInterval
-	}
-	if s.Keep == 0 {
-		s.Keep = defaultKeep
-	}
+	s = s.withDefaults(dataDir)
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		due, err := s.due(time.Now())
 		if err == nil && due {
@@ -69,6 +61,41 @@ func (s Schedule) Run(ctx context.Context, dataDir string, take func(context.Con
 			log.Error(err, "The garden could not be backed up", "folder", s.Dir)
 		}
 	}, look)
+}
+
+func (s Schedule) withDefaults(dataDir string) Schedule {
+	if s.Dir == "" {
+		s.Dir = filepath.Join(dataDir, defaultDir)
+	}
+	if s.Interval == 0 {
+		s.Interval = defaultInterval
+	}
+	if s.Keep == 0 {
+		s.Keep = defaultKeep
+	}
+	return s
+}
+
+// Latest tells when the newest backup of the garden on dataDir was begun, and how
+// far apart backups are. The time is zero while there is none, the interval 0
+// where there are to be none.
+func (s Schedule) Latest(dataDir string) (newest time.Time, interval time.Duration, err error) {
+	if s.Interval < 0 {
+		return time.Time{}, 0, nil
+	}
+	s = s.withDefaults(dataDir)
+	names, err := backupsIn(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		return time.Time{}, s.Interval, nil
+	}
+	if err != nil {
+		return time.Time{}, s.Interval, err
+	}
+	name := names[len(names)-1]
+	if newest, err = time.Parse(namePrefix+nameTime+nameSuffix, name); err != nil {
+		return time.Time{}, s.Interval, fmt.Errorf("reading when backup %q was begun: %w", name, err)
+	}
+	return newest, s.Interval, nil
 }
 
 // due tells whether the newest backup is older than it should be.
@@ -146,7 +173,8 @@ func backupsIn(dir string) ([]string, error) {
 const (
 	namePrefix = "garden-"
 	nameSuffix = ".loam-backup"
+	nameTime   = "20060102T150405Z"
 )
 
 // Name is that of a backup of some moment. Later ones sort after earlier ones.
-func Name(at time.Time) string { return namePrefix + at.UTC().Format("20060102T150405Z") + nameSuffix }
+func Name(at time.Time) string { return namePrefix + at.UTC().Format(nameTime) + nameSuffix }

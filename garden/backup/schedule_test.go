@@ -62,3 +62,33 @@ func TestSchedule(t *testing.T) {
 		})
 	}
 }
+
+// TestLatest reads from the names of backups when the newest was begun.
+func TestLatest(t *testing.T) {
+	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	for name, test := range map[string]struct {
+		schedule backup.Schedule
+		files    []string
+		newest   time.Time
+		interval time.Duration
+	}{
+		"no folder yet": {schedule: backup.Schedule{}, interval: 24 * time.Hour},
+		"nothing yet":   {schedule: backup.Schedule{Interval: time.Hour}, files: []string{"readme"}, interval: time.Hour},
+		"two":           {schedule: backup.Schedule{Interval: time.Hour}, files: []string{backup.Name(at), backup.Name(at.Add(-time.Hour)), "zzz"}, newest: at, interval: time.Hour},
+		"turned off":    {schedule: backup.Schedule{Interval: -1}, files: []string{backup.Name(at)}},
+	} {
+		dir := t.TempDir()
+		for _, file := range test.files {
+			if err := os.MkdirAll(filepath.Join(dir, "backups"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "backups", file), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		newest, interval, err := test.schedule.Latest(dir)
+		if err != nil || !newest.Equal(test.newest) || interval != test.interval {
+			t.Errorf("%s: %s, %s, %v", name, newest, interval, err)
+		}
+	}
+}

@@ -51,8 +51,12 @@ func In(registry prometheus.Registerer, controller string, inner reconcile.Recon
 		}
 		counter = same.ExistingCollector.(*prometheus.CounterVec)
 	}
+	own := counter.MustCurryWith(prometheus.Labels{"controller": controller})
+	for _, kind := range []fault.Kind{fault.Invalid, fault.Waiting, fault.Transient, fault.Exhausted, fault.Denied, fault.Missing, fault.Internal} {
+		own.WithLabelValues(string(kind)) // at 0: the first failure is an increase, too
+	}
 	return observed{
-		inner, counter.MustCurryWith(prometheus.Labels{"controller": controller}),
+		inner, own,
 		workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstPause, lastPause),
 	}
 }

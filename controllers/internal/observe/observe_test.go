@@ -19,7 +19,7 @@ import (
 )
 
 // TestReconciler wants failures counted by controller and fault, also those that
-// an API server answered with, and handed on as they are.
+// an API server answered with, from 0 on, and handed on as they are.
 func TestReconciler(t *testing.T) {
 	registry, resource := prometheus.NewRegistry(), schema.GroupResource{Resource: "shoots"}
 	for controller, failures := range map[string][]error{
@@ -42,12 +42,19 @@ func TestReconciler(t *testing.T) {
 	want := `# HELP loam_reconcile_failures_total Reconciliations that failed, by controller and by what it would take to succeed.
 # TYPE loam_reconcile_failures_total counter
 loam_reconcile_failures_total{controller="one",fault="denied"} 1
+loam_reconcile_failures_total{controller="one",fault="exhausted"} 0
 loam_reconcile_failures_total{controller="one",fault="internal"} 1
+loam_reconcile_failures_total{controller="one",fault="invalid"} 0
+loam_reconcile_failures_total{controller="one",fault="missing"} 0
+loam_reconcile_failures_total{controller="one",fault="transient"} 0
 loam_reconcile_failures_total{controller="one",fault="waiting"} 1
+loam_reconcile_failures_total{controller="two",fault="denied"} 0
 loam_reconcile_failures_total{controller="two",fault="exhausted"} 1
+loam_reconcile_failures_total{controller="two",fault="internal"} 0
 loam_reconcile_failures_total{controller="two",fault="invalid"} 1
 loam_reconcile_failures_total{controller="two",fault="missing"} 1
 loam_reconcile_failures_total{controller="two",fault="transient"} 3
+loam_reconcile_failures_total{controller="two",fault="waiting"} 0
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), observe.Failures); err != nil {
 		t.Error(err)
