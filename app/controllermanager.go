@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/footprint"
 )
 
 // oldestServer is the first Kubernetes version whose API the controllers work on
@@ -47,6 +48,7 @@ func ControllerManager(ctx context.Context, cfg *rest.Config, c FleetConfig, out
 	if err := awaitGroups(ctx, cfg, logger); err != nil {
 		return err
 	}
+	go footprint.Keep(ctx.Done())
 	options := fleetOptions(c.ControllerManager, logger)
 	mgr, err := manager.New(cfg, options)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/bootstrap"
+	"github.com/loam-cloud/loam/garden/footprint"
 	"github.com/loam-cloud/loam/garden/scheme"
 	"github.com/loam-cloud/loam/machines/container"
 )
@@ -69,6 +70,7 @@ func Agent(ctx context.Context, cfg *rest.Config, c AgentConfig, out io.Writer) 
 	if err := register(ctx, cfg, c); err != nil {
 		return err
 	}
+	go footprint.Keep(ctx.Done())
 	options := managerOptions(logger)
 	options.HealthProbeBindAddress = orNowhere(c.HealthAddress)
 	options.Metrics = server.Options{BindAddress: orNowhere(c.MetricsAddress)}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/bootstrap"
+	"github.com/loam-cloud/loam/garden/footprint"
 	"github.com/loam-cloud/loam/garden/internal/etcd"
 	"github.com/loam-cloud/loam/garden/internal/klogs"
 	"github.com/loam-cloud/loam/garden/internal/pki"
@@ -32,17 +31,10 @@ const (
 	defaultStopTimeout = 5 * time.Second
 	// pollReady is how often readiness is asked for during a start.
 	pollReady = 20 * time.Millisecond
+	// probeStore is how often a garden that is not ready is asked for the reason.
+	probeStore = 3 * time.Second
 	// renewEvery is how often certificates are looked at while running.
 	renewEvery = 24 * time.Hour
-	// settle is when Kubernetes' controllers have read what there is.
-	settle = 3 * time.Second
-	// gcPercent makes collections come twice as often as Go's default: a garden
-	// writes little and holds much.
-	gcPercent = 50
-	// returnEvery is how often unused memory is looked at, worthReturning how much
-	// of it is worth a collection.
-	returnEvery    = time.Minute
-	worthReturning = 64 << 20
 )
 
 // Garden is a running garden.
@@ -101,7 +93,7 @@ func Start(ctx context.Context, cfg Config) (*Garden, error) {
 	}
 	g.klog.SetLoud(true)
 	// Not before: collections would be a third of a start's work.
-	debug.SetGCPercent(gcPercent)
+	go footprint.Keep(g.done)
 	if g.store != nil {
 		g.store.LogWarnings()
 	}
@@ -172,39 +164,7 @@ func (g *Garden) startControllers() error {
 	if g.store != nil {
 		go g.config.Backups.Run(ctx, g.config.DataDir, g.Backup, g.config.Logger)
 	}
-	go returnMemory(ctx)
 	return nil
-}
-
-// returnMemory gives garbage back to the host, a third of the process after a
-// start and more after many writes: an idle garden would keep it for minutes.
-func returnMemory(ctx context.Context) {
-	timer := time.NewTimer(settle)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		var memory runtime.MemStats
-		runtime.ReadMemStats(&memory)
-		// What is not in use and was not given back, and what has become garbage
-		// since the last collection.
-		if unused := memory.HeapSys - memory.HeapReleased - memory.HeapAlloc; unused+garbage(memory) > worthReturning {
-			debug.FreeOSMemory()
-		}
-		timer.Reset(returnEvery)
-	}
-}
-
-// garbage is at most what was allocated since the last collection.
-func garbage(memory runtime.MemStats) uint64 {
-	live := memory.NextGC * 100 / (100 + gcPercent)
-	if memory.HeapAlloc < live {
-		return 0
-	}
-	return memory.HeapAlloc - live
 }
 
 // waitReady returns when every check of readyz passes.
@@ -215,7 +175,7 @@ func (g *Garden) waitReady(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(pollReady)
 	defer ticker.Stop()
-	probe := time.Now().Add(settle)
+	probe := time.Now().Add(probeStore)
 	for {
 		var status int
 		answer, err := kube.Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").Do(ctx).StatusCode(&status).Raw()
@@ -223,7 +183,7 @@ func (g *Garden) waitReady(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(probe) {
-			probe = time.Now().Add(settle)
+			probe = time.Now().Add(probeStore)
 			if err := g.readable(ctx, kube); err != nil {
 				return err
 			}

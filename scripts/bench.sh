@@ -12,6 +12,7 @@ measure 'Create' 1000x ./garden
 measure 'List' 20x ./garden
 measure 'Landscape' 1x ./garden
 measure 'Authorize' 1s ./garden/authorization/seeds
+measure 'Manager' 1x ./test/fleet
 measure '.' 3x ./test/e2e
 scripts/say "Results"
 awk '

@@ -28,6 +28,7 @@ import (
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/authorization/projects"
 	"github.com/loam-cloud/loam/garden/authorization/seeds"
+	"github.com/loam-cloud/loam/garden/footprint"
 	"github.com/loam-cloud/loam/garden/internal/compression"
 	"github.com/loam-cloud/loam/garden/internal/pki"
 	"github.com/loam-cloud/loam/garden/kinds"
@@ -90,6 +91,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	if err := built.AddPostStartHook("loam-registration", func(hook genericapiserver.PostStartHookContext) error {
 		go i.upkeep(hook, authority)
+		go footprint.Keep(ctx.Done())
 		return nil
 	}); err != nil {
 		return fmt.Errorf("preparing the registration of the API: %w", err)
