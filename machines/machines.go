@@ -106,6 +106,18 @@ type File struct {
 	Mode fs.FileMode
 }
 
+// Replacement says what of a machine outlives its change to another image,
+// besides its disks.
+type Replacement struct {
+	// Keep lists files and folders outside the disks, by absolute paths. What the
+	// machine does not have is passed over.
+	Keep []string
+	// Files are placed after that.
+	Files []File
+	// Grace is how long the machine is given to shut down.
+	Grace time.Duration
+}
+
 // Command is a program to be run inside a machine.
 type Command struct {
 	Args []string
@@ -129,6 +141,14 @@ type Inventory interface {
 	// List returns the cluster's machines by name; all clusters' when the
 	// cluster is empty.
 	List(ctx context.Context, cluster string) ([]Machine, error)
+	// Replace has a machine boot from the image of the spec, with the labels of
+	// the spec. Its disks, addresses, host ports and hostname stay; a machine
+	// that runs is switched off. It is created and not started afterwards, with
+	// what it was to keep and the files. Ended at any moment, the machine is as it
+	// was, switched off at most, or wholly replaced. One that has the image and
+	// the labels already is returned as it is. Faults: Missing, Invalid (image
+	// unknown), Transient.
+	Replace(ctx context.Context, spec Spec, r Replacement) (Machine, error)
 	// Delete removes the machine with its disks, running or not. A machine
 	// that is gone already is a success. What only served machines (the
 	// network) goes with the last of them.

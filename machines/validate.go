@@ -63,6 +63,26 @@ func ValidateFiles(files []File) error {
 	return p.err("files")
 }
 
+// Validate reports everything that no driver could do, as one fault Invalid; nil
+// when there is nothing.
+func (r Replacement) Validate() error {
+	p := &problems{}
+	for i, kept := range r.Keep {
+		if !path.IsAbs(kept) || path.Clean(kept) != kept || kept == "/" || Volatile(kept+"/") {
+			p.add("keep[%d]: %q must be the absolute path of a file or folder on disk, without //, /. or /..", i, kept)
+		}
+	}
+	for i, file := range r.Files {
+		if Volatile(file.Path) {
+			p.add("files[%d].path: %q would be lost when the machine starts", i, file.Path)
+		}
+	}
+	if err := ValidateFiles(r.Files); err != nil {
+		p.add("%v", err)
+	}
+	return p.err("replacement")
+}
+
 // Volatile tells whether a file of a machine is lost when the machine starts,
 // because its folder lies in memory.
 func Volatile(path string) bool {

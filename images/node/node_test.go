@@ -213,6 +213,78 @@ func TestWriteCNIConf(t *testing.T) {
 	}
 }
 
+// TestPreload runs the script on folders: at the first boot, at the next, after
+// one that was cut short, and with another image.
+func TestPreload(t *testing.T) {
+	script, err := node.File("root/usr/local/lib/loam/preload")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const meta, snapshots = "io.containerd.metadata.v1.bolt/meta.db", "io.containerd.snapshotter.v1.overlayfs"
+	write := func(path, content string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image := func(name string) string {
+		folder := t.TempDir()
+		write(folder+"/"+meta, "images of "+name)
+		write(folder+"/"+snapshots+"/metadata.db", "snapshots of "+name)
+		write(folder+"/"+snapshots+"/snapshots/1/fs/program", name)
+		write(folder+"/io.containerd.content.v1.content/blob", name)
+		return folder
+	}
+	old, fresh, to := image("old"), image("new"), t.TempDir()
+	boot := func(from string) {
+		t.Helper()
+		command := exec.Command("sh", "-s", from, to)
+		command.Stdin = strings.NewReader(string(script))
+		if out, err := command.CombinedOutput(); err != nil {
+			if strings.Contains(string(out), "overlay file system") {
+				t.Skip("the folder for temporary files lies on an overlay")
+			}
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	want := func(when, file, content string) {
+		t.Helper()
+		if got, err := os.ReadFile(filepath.Join(to, file)); string(got) != content {
+			t.Errorf("%s: %s holds %q, %v, want %q", when, file, got, err, content)
+		}
+	}
+	boot(old)
+	want("first boot", meta, "images of old")
+	want("first boot", snapshots+"/snapshots/1/fs/program", "old")
+
+	write(filepath.Join(to, meta), "images of old and of the user")
+	write(filepath.Join(to, snapshots, "snapshots/2/fs/program"), "the user's")
+	boot(old)
+	want("next boot", meta, "images of old and of the user")
+	want("next boot", snapshots+"/snapshots/2/fs/program", "the user's")
+
+	boot(fresh)
+	want("another image", meta, "images of new")
+	want("another image", snapshots+"/snapshots/1/fs/program", "new")
+	want("another image", snapshots+"/snapshots/2/fs/program", "")
+	if content, err := os.ReadFile(old + "/" + snapshots + "/snapshots/1/fs/program"); err != nil || string(content) != "old" {
+		t.Errorf("the link was followed: %q, %v", content, err)
+	}
+
+	if err := os.Remove(filepath.Join(to, meta)); err != nil {
+		t.Fatal(err)
+	}
+	write(filepath.Join(to, "half"), "")
+	boot(fresh)
+	want("after one that was cut short", meta, "images of new")
+	if _, err := os.Stat(filepath.Join(to, "half")); err == nil {
+		t.Error("after one that was cut short: what it left is there")
+	}
+}
+
 func checkConflist(t *testing.T, what, file string, subnets, routes []string) {
 	t.Helper()
 	content, err := os.ReadFile(file)

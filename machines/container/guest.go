@@ -60,17 +60,8 @@ func (d *Driver) putFiles(ctx context.Context, cluster, name string, files []mac
 	if len(volatile) > 0 && r.machine.State != machines.StateRunning {
 		return fault.New(fault.Invalid, "file %q would be lost when the machine starts", volatile[0].Path)
 	}
-	if len(lasting) > 0 {
-		archive, err := pack(lasting)
-		if err != nil {
-			return err
-		}
-		_, err = d.client.CopyToContainer(ctx, r.machine.ID, client.CopyToContainerOptions{
-			DestinationPath: "/", Content: archive,
-		})
-		if err != nil {
-			return d.classify(err)
-		}
+	if err := d.place(ctx, r.machine.ID, lasting); err != nil {
+		return err
 	}
 	if len(volatile) == 0 {
 		return nil
@@ -88,6 +79,19 @@ func (d *Driver) putFiles(ctx context.Context, cluster, name string, files []mac
 		return fault.New(fault.Transient, "%w: %s", err, strings.TrimSpace(problem.String()))
 	}
 	return nil
+}
+
+// place puts files on the disk of a container, running or not.
+func (d *Driver) place(ctx context.Context, id string, files []machines.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	archive, err := pack(files)
+	if err != nil {
+		return err
+	}
+	_, err = d.client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: "/", Content: archive})
+	return d.classify(err)
 }
 
 // partition tells files in memory file systems from those on disk.

@@ -28,6 +28,9 @@ func (d *Driver) start(ctx context.Context, cluster, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.takeName(ctx, r); err != nil {
+		return err
+	}
 	if r.state == container.StatePaused {
 		_, err := d.client.ContainerUnpause(ctx, r.machine.ID, client.ContainerUnpauseOptions{})
 		return d.classify(err)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ const (
 	labelAddress  = "loam.dev/address"
 	labelSubnet   = "loam.dev/subnet"
 	labelPorts    = "loam.dev/ports"
+	// labelGeneration counts how often the machine was replaced.
+	labelGeneration = "loam.dev/generation"
 	// labelUser precedes the keys of the labels that the caller gave.
 	labelUser = "loam.dev/label/"
 )
@@ -49,11 +52,27 @@ type record struct {
 	machine machines.Machine
 	state   container.ContainerState
 	subnet  netip.Prefix
+	// name is the container's.
+	name string
+	// generation is the number of containers that the machine was before.
+	generation int
 }
 
 // leaving tells that the container is being removed, or was and resisted.
 func (r *record) leaving() bool {
 	return r.state == container.StateRemoving || r.state == container.StateDead
+}
+
+// compare orders the containers of one machine: the one that counts comes first.
+// One that is going has been replaced.
+func (r *record) compare(other *record) int {
+	if r.leaving() != other.leaving() {
+		if r.leaving() {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Compare(r.generation, other.generation)
 }
 
 // portLabel is the form of a port in the label.
@@ -114,7 +133,9 @@ func (d *Driver) records(ctx context.Context, cluster, name string) ([]*record, 
 	return d.readAll(result.Items)
 }
 
-// readAll reads the machines of this installation out of a list of containers.
+// readAll reads the machines of this installation out of a list of containers. A
+// machine that is being replaced is the older of its containers for as long as
+// that is there.
 func (d *Driver) readAll(items []container.Summary) ([]*record, error) {
 	var records []*record
 	for _, item := range items {
@@ -128,9 +149,13 @@ func (d *Driver) readAll(items []container.Summary) ([]*record, error) {
 		records = append(records, r)
 	}
 	slices.SortFunc(records, func(a, b *record) int {
-		return cmp.Or(cmp.Compare(a.machine.Cluster, b.machine.Cluster), cmp.Compare(a.machine.Name, b.machine.Name))
+		return cmp.Or(cmp.Compare(a.machine.Cluster, b.machine.Cluster), cmp.Compare(a.machine.Name, b.machine.Name), a.compare(b))
 	})
-	return records, nil
+	return slices.CompactFunc(records, sameMachine), nil
+}
+
+func sameMachine(a, b *record) bool {
+	return a.machine.Cluster == b.machine.Cluster && a.machine.Name == b.machine.Name
 }
 
 // one returns the record of one machine. Faults: Missing, and those of
@@ -151,7 +176,7 @@ func read(item container.Summary) (*record, error) {
 	fail := func(label string, err error) (*record, error) {
 		return nil, fault.New(fault.Internal, "reading label %s of container %q: %w", label, containerName(item), err)
 	}
-	r := &record{state: item.State, machine: machines.Machine{
+	r := &record{state: item.State, name: containerName(item), machine: machines.Machine{
 		ID:       item.ID,
 		Cluster:  item.Labels[LabelCluster],
 		Name:     item.Labels[LabelMachine],
@@ -168,6 +193,11 @@ func read(item container.Summary) (*record, error) {
 	r.machine.Addresses = []netip.Addr{address}
 	if r.subnet, err = netip.ParsePrefix(item.Labels[labelSubnet]); err != nil {
 		return fail(labelSubnet, err)
+	}
+	if text := item.Labels[labelGeneration]; text != "" {
+		if r.generation, err = strconv.Atoi(text); err != nil {
+			return fail(labelGeneration, err)
+		}
 	}
 	if r.machine.Ports, err = readPorts(item.Labels[labelPorts]); err != nil {
 		return fail(labelPorts, err)

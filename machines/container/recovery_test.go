@@ -3,7 +3,14 @@ package container_test
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +61,85 @@ func TestForeignNetworkAndVolume(t *testing.T) {
 		}
 		s.expect(t, "volume "+name)
 	})
+}
+
+// TestReplaceEndedAnywhere makes each request of a replacement to the daemon the
+// last one, and has the next attempt find what that left.
+func TestReplaceEndedAnywhere(t *testing.T) {
+	s := newSite(t, own())
+	// Keeps the network while the other machine comes and goes.
+	s.create(t, s.spec("another"))
+	for at, more := 0, true; more; at++ {
+		spec := s.spec("first")
+		s.running(t, spec)
+		s.shell(t, "first", "mkdir -p /etc/kept && echo kept >/etc/kept/file && echo disk >/var/lib/etcd/file")
+		spec.Labels = map[string]string{"version": "2"}
+		r := machines.Replacement{Keep: []string{"/etc/kept"}, Files: []machines.File{{Path: "/etc/kept/new", Content: []byte("new")}}}
+
+		driver, cut := cutAfter(t, s.instance, at)
+		_, err := driver.Replace(s.ctx, spec, r)
+		if more = cut(); !more && (err != nil || at < 8) {
+			t.Errorf("with all of %d requests: %v", at, err)
+		}
+		list, err := s.List(s.ctx, "one")
+		if err != nil || len(list) != 2 {
+			t.Fatalf("after %d requests the machines are %+v, %v", at, list, err)
+		}
+		if list[1].Labels["version"] == "" {
+			// Not replaced: still the old machine, with all it had.
+			if err := s.Start(s.ctx, "one", "first"); err != nil {
+				t.Errorf("after %d requests: %v", at, err)
+			}
+			if got := s.shell(t, "first", "cat /etc/kept/file; ls /etc/kept"); got != "kept\nfile" {
+				t.Errorf("after %d requests the old machine holds %q", at, got)
+			}
+		}
+		if _, err := s.Replace(s.ctx, spec, r); err != nil {
+			t.Fatalf("again after %d requests: %v", at, err)
+		}
+		if err := s.Start(s.ctx, "one", "first"); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.shell(t, "first", "cat /etc/kept/file /etc/kept/new /var/lib/etcd/file"); got != "kept\nnewdisk" {
+			t.Errorf("again after %d requests: the machine holds %q", at, got)
+		}
+		containers := slices.DeleteFunc(objects(t, s.daemon, s.instance), func(o string) bool { return !strings.HasPrefix(o, "container ") || strings.HasSuffix(o, "another") })
+		if want := "container /" + s.instance + "-one-first"; len(containers) != 1 || containers[0] != want {
+			t.Errorf("again after %d requests there are %v, want %s", at, containers, want)
+		}
+		if err := s.Delete(s.ctx, "one", "first"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// cutAfter returns a driver whose connection ends after a number of requests,
+// and whether it was.
+func cutAfter(t *testing.T, instance string, requests int) (*container.Driver, func() bool) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "docker"})
+	proxy.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(client.DefaultDockerHost, "unix://"))
+	}}
+	var seen atomic.Int64
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/_ping") {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		if seen.Add(1) > int64(requests) {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return newDriver(t, container.Config{Instance: instance, Host: "unix://" + socket}), func() bool { return seen.Load() > int64(requests) }
 }
 
 // expect demands that nothing of the installation's name is there but this.

@@ -25,6 +25,7 @@ const (
 	Create   Method = "Create"
 	Get      Method = "Get"
 	List     Method = "List"
+	Replace  Method = "Replace"
 	Delete   Method = "Delete"
 	Start    Method = "Start"
 	Stop     Method = "Stop"
@@ -36,7 +37,8 @@ const (
 type Call struct {
 	Method        Method
 	Cluster, Name string
-	// Details are the paths of PutFiles and the arguments of Run.
+	// Details are the paths of PutFiles, the arguments of Run, and the image of
+	// Replace.
 	Details []string
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -68,6 +69,47 @@ func (d *Driver) create(spec machines.Spec) (machines.Machine, error) {
 		h.machines = map[key]*machine{}
 	}
 	h.machines[k] = m
+	return m.snapshot(), nil
+}
+
+// Replace implements machines.Inventory. The only disk is that of /var.
+func (d *Driver) Replace(ctx context.Context, spec machines.Spec, r machines.Replacement) (machines.Machine, error) {
+	if err := d.begin(ctx, Replace, spec.Cluster, spec.Name, spec.Image); err != nil {
+		return machines.Machine{}, err
+	}
+	replaced, err := d.replace(spec, r)
+	if err != nil {
+		return machines.Machine{}, wrap(Call{Method: Replace, Cluster: spec.Cluster, Name: spec.Name}, err)
+	}
+	return replaced, nil
+}
+
+func (d *Driver) replace(spec machines.Spec, r machines.Replacement) (machines.Machine, error) {
+	if err := errors.Join(spec.Validate(), r.Validate()); err != nil {
+		return machines.Machine{}, fault.Wrap(fault.Invalid, err)
+	}
+	h := d.host
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	m, err := d.find(spec.Cluster, spec.Name)
+	if err != nil {
+		return machines.Machine{}, err
+	}
+	if m.Image == spec.Image && maps.Equal(m.Labels, spec.Labels) {
+		return m.snapshot(), nil
+	}
+	if h.Images != nil && !slices.Contains(h.Images, spec.Image) {
+		return machines.Machine{}, fault.New(fault.Invalid, "image %q is not on this host", spec.Image)
+	}
+	m.off()
+	h.made++
+	m.ID, m.Image, m.State, m.Labels = fmt.Sprintf("fake-%d", h.made), spec.Image, machines.StateCreated, maps.Clone(spec.Labels)
+	maps.DeleteFunc(m.files, func(file string, _ machines.File) bool {
+		return !slices.ContainsFunc(append(slices.Clone(r.Keep), "/var"), func(kept string) bool { return file == kept || strings.HasPrefix(file, kept+"/") })
+	})
+	for _, file := range r.Files {
+		m.write(file)
+	}
 	return m.snapshot(), nil
 }
 

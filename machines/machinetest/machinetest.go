@@ -51,6 +51,8 @@ func Run(t *testing.T, harness Harness) {
 		"PowerIsIdempotent":         testPowerIsIdempotent,
 		"DisksStay":                 testDisksStay,
 		"DisksGoWithTheMachine":     testDisksGoWithTheMachine,
+		"ReplaceKeepsWhatItShould":  testReplaceKeepsWhatItShould,
+		"ReplaceRefusesBadInput":    testReplaceRefusesBadInput,
 		"DeleteIsIdempotent":        testDeleteIsIdempotent,
 		"LastDeleteLeavesNothing":   testLastDeleteLeavesNothing,
 		"ClustersAreApart":          testClustersAreApart,
