@@ -122,11 +122,13 @@ func (c *Cluster) contradictions(existing []machines.Machine) []string {
 	for _, m := range existing {
 		wanted, found := c.member(m.Name)
 		role := v1alpha1.MachineRole(m.Labels[labelRole])
-		switch v, known := m.Labels[labelVersion]; {
+		switch {
 		case found && role != wanted.pool.Role, !found && role == v1alpha1.RoleControlPlane:
 			problems = append(problems, fmt.Sprintf("pool %q holds machines of role %s, which cannot be changed: a control plane stays in its pool", m.Labels[labelPool], role))
-		case found && known && v != c.KubernetesVersion:
-			problems = append(problems, fmt.Sprintf("the cluster has Kubernetes %s, which cannot be changed to %s yet", v, c.KubernetesVersion))
+		case found && c.outdated(m):
+			if why := c.cannotUpgrade(m); why != "" {
+				problems = append(problems, why)
+			}
 		}
 	}
 	slices.Sort(problems)

@@ -49,8 +49,8 @@ const (
 	stepSystemReady         = "waiting for system components"
 )
 
-// Reconcile makes the cluster what it should be: it creates, boots, joins and
-// removes machines and installs what a cluster needs. It returns once all nodes
+// Reconcile makes the cluster what it should be: it creates, boots, joins,
+// upgrades and removes machines and installs what a cluster needs. It returns once all nodes
 // and the system components are ready. Run again after a crash it does what is
 // left to do.
 //
@@ -66,21 +66,30 @@ func (f *Flow) Reconcile(ctx context.Context, c Cluster, a Authorities) error {
 
 // steps are those that the cluster needs: what it has none of is not spoken of.
 func (r *run) steps() []graph.Step {
+	reach := []string{stepBootControlPlane}
+	if r.cluster.Established {
+		// What an upgrade left undone keeps the API server from starting.
+		reach = []string{stepInitialise}
+	}
 	steps := []graph.Step{
 		{Name: stepControlPlaneMachine, Run: r.createControlPlane},
 		{Name: stepBootControlPlane, After: []string{stepControlPlaneMachine}, Run: r.bootControlPlane},
 		{Name: stepInitialise, After: []string{stepBootControlPlane}, Run: r.initialise},
-		{Name: stepReachAPI, After: []string{stepBootControlPlane}, Run: r.reachAPI},
-		{Name: stepStorage, After: []string{stepReachAPI}, Run: r.installStorage},
+		{Name: stepReachAPI, After: reach, Run: r.reachAPI},
 	}
-	joined := []string{stepInitialise, stepReachAPI}
+	joined, reached := []string{stepInitialise, stepReachAPI}, []string{stepReachAPI}
+	if slices.ContainsFunc(withRole(r.existing, v1alpha1.RoleControlPlane), r.cluster.outdated) {
+		steps = append(steps, graph.Step{Name: stepUpgradeControlPlane, After: joined, Run: r.upgradeControlPlane})
+		joined, reached = []string{stepUpgradeControlPlane}, []string{stepUpgradeControlPlane}
+	}
+	steps = append(steps, graph.Step{Name: stepStorage, After: reached, Run: r.installStorage})
 	if len(r.cluster.members(v1alpha1.RoleWorker)) > 0 {
 		steps = append(steps,
 			graph.Step{Name: stepWorkerMachines, Run: r.createWorkers},
 			// Workers boot while the control plane starts, but do not compete with
 			// its creation.
 			graph.Step{Name: stepBootWorkers, After: []string{stepWorkerMachines, stepBootControlPlane}, Run: r.bootWorkers},
-			graph.Step{Name: stepJoin, After: []string{stepInitialise, stepReachAPI, stepBootWorkers}, Run: r.joinWorkers},
+			graph.Step{Name: stepJoin, After: append(joined, stepBootWorkers), Run: r.joinWorkers},
 		)
 		joined = []string{stepJoin}
 	}
@@ -89,15 +98,20 @@ func (r *run) steps() []graph.Step {
 	// Without a network no node gets ready before the user has brought one.
 	if r.cluster.DefaultNetwork {
 		steps = append(steps,
-			graph.Step{Name: stepNetwork, After: []string{stepReachAPI}, Run: r.installNetwork},
+			graph.Step{Name: stepNetwork, After: reached, Run: r.installNetwork},
 			graph.Step{Name: stepNodesReady, After: []string{stepLabel, stepNetwork}, Run: r.awaitNodes},
 		)
 		settled = append(settled, stepNetwork)
 	}
+	last := []string{steps[len(steps)-1].Name}
+	for _, upgrade := range r.upgradeSteps(r.existing, append(last, settled...)) {
+		steps = append(steps, upgrade)
+		last = []string{upgrade.Name}
+		settled = append(settled, upgrade.Name)
+	}
 	if len(r.surplus) > 0 {
 		// Pods move to nodes that are ready, those that have just come included.
-		after := steps[len(steps)-1].Name
-		steps = append(steps, graph.Step{Name: stepSurplus, After: []string{after}, Run: r.removeSurplus})
+		steps = append(steps, graph.Step{Name: stepSurplus, After: last, Run: r.removeSurplus})
 		settled = append(settled, stepSurplus)
 	}
 	if r.cluster.DefaultNetwork {
@@ -205,8 +219,9 @@ type run struct {
 	cluster     Cluster
 	authorities Authorities
 
-	// surplus are machines that the cluster has no longer.
-	surplus []machines.Machine
+	// existing are the machines that there are when the run begins, surplus those
+	// of them that the cluster has no longer.
+	existing, surplus []machines.Machine
 
 	controlPlane machines.Machine
 	workers      []machines.Machine
@@ -236,7 +251,7 @@ func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error
 	if full.Clientset == nil {
 		full.Clientset = func(config *rest.Config) (kubernetes.Interface, error) { return kubernetes.NewForConfig(config) }
 	}
-	return &run{Flow: &full, cluster: c, authorities: a, surplus: c.surplus(existing)}, nil
+	return &run{Flow: &full, cluster: c, authorities: a, existing: existing, surplus: c.surplus(existing)}, nil
 }
 
 // end closes what the run opened.

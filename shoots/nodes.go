@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,13 +114,25 @@ func tail(text string, lines int) string {
 // it has not, which version of cgroups there is: the second is the one that
 // lists its controllers in a file.
 const probeScript = `
-if test -e /etc/loam/bootstrapped; then
+if test -e ` + upgradingPath + `; then
+  echo upgrading
+elif test -e /etc/loam/bootstrapped; then
   echo bootstrapped
-elif test -e /sys/fs/cgroup/cgroup.controllers; then
+fi
+if test -e /sys/fs/cgroup/cgroup.controllers; then
   echo cgroup2
 else
   echo cgroup1
 fi
+`
+
+// awaitContainerd waits for a containerd that was started with its machine.
+const awaitContainerd = `
+i=0
+until test -S /run/containerd/containerd.sock; do
+  i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
+  sleep 0.1
+done
 `
 
 // bootstrapScript runs kubeadm once in the life of a machine. A second run of
@@ -140,11 +153,7 @@ if test "$1" = join && test -s /etc/kubernetes/kubelet.conf; then
   : >/etc/loam/bootstrapped
   exit 0
 fi
-i=0
-until test -S /run/containerd/containerd.sock; do
-  i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
-  sleep 0.1
-done
+` + awaitContainerd + `
 verb=$1; log=$2; shift 2
 if ! kubeadm "$verb" --config=` + nodeconfig.KubeadmConfigPath + ` "$@" >"$log" 2>&1 9>&-; then
   cat "$log" >&2
@@ -157,8 +166,11 @@ fi
 // authorities that were put into the machine.
 func (r *run) initialise(ctx context.Context) error {
 	node, done, err := r.node(ctx, r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
-	if err != nil || done {
+	switch {
+	case err != nil || done == bootstrapped:
 		return err
+	case done == upgrading:
+		return r.finishControlPlane(ctx, node)
 	}
 	token, err := bootstraputil.GenerateBootstrapToken()
 	if err != nil {
@@ -183,8 +195,11 @@ func (r *run) joinWorkers(ctx context.Context) error {
 	return each(ctx, indices(members), func(ctx context.Context, i int) error {
 		m := r.workers[i]
 		node, done, err := r.node(ctx, m, members[i].pool)
-		if err != nil || done {
+		switch {
+		case err != nil || done == bootstrapped:
 			return err
+		case done == upgrading:
+			return r.finishWorker(ctx, m)
 		}
 		secret, err := token()
 		if err != nil {
@@ -226,15 +241,27 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 	}
 }
 
-// node is what a machine is to be configured as, unless it is a node already.
-func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeconfig.Node, done bool, err error) {
+// progress is how far kubeadm has come in a machine.
+type progress string
+
+const (
+	untouched    progress = ""
+	bootstrapped progress = "bootstrapped"
+	// upgrading is a node whose machine has another image, and nothing else yet.
+	upgrading progress = "upgrading"
+)
+
+// node is what a machine is to be configured as, and what of it is done.
+func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeconfig.Node, done progress, err error) {
 	found, err := r.script(ctx, m, probeScript)
 	if err != nil {
-		return nodeconfig.Node{}, false, err
+		return nodeconfig.Node{}, untouched, err
 	}
-	found = strings.TrimSpace(found)
-	if found == "bootstrapped" {
-		return nodeconfig.Node{}, true, nil
+	words := strings.Fields(found)
+	for _, known := range []progress{bootstrapped, upgrading} {
+		if slices.Contains(words, string(known)) {
+			done = known
+		}
 	}
 	n = nodeconfig.Node{
 		Name:     m.Hostname,
@@ -242,10 +269,10 @@ func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeco
 		Address:  m.Addresses[0],
 		Labels:   pool.nodeLabels(),
 		Taints:   pool.taints(),
-		CgroupV1: found == "cgroup1",
+		CgroupV1: slices.Contains(words, "cgroup1"),
 		MaxPods:  pool.MaxPods,
 	}
-	return n, false, nil
+	return n, done, nil
 }
 
 // tokenLifetime bounds how long a bootstrap token works: longer than the

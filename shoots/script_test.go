@@ -16,6 +16,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/fault"
 	driver "github.com/loam-cloud/loam/machines/fake"
@@ -85,7 +87,7 @@ func (w *world) do(words []string) string {
 		w.cluster.Pools[0].Name = rest[0]
 		return ""
 	case "version":
-		w.cluster.KubernetesVersion = rest[0]
+		w.cluster.KubernetesVersion, w.cluster.Image = rest[0], "node:"+rest[0]
 		return ""
 	case "network":
 		w.cluster.DefaultNetwork = rest[0] != "none"
@@ -112,6 +114,11 @@ func (w *world) do(words []string) string {
 		return w.showMachines()
 	case "nodes":
 		return w.showNodes()
+	case "cordon":
+		w.cordon(rest[0])
+		return ""
+	case "versions":
+		return w.showVersions()
 	case "reconcile":
 		err = w.reconcile(ctx)
 	case "grow":
@@ -175,11 +182,11 @@ func (w *world) report(calls []driver.Call, err error) string {
 			continue
 		case driver.Run:
 			what, rest := does(c.Details)
-			if what == "probe" || what == "cat" {
+			if slices.Contains([]string{"probe", "cat", "images", "digest", "content", "root"}, what) {
 				continue
 			}
-			line += " " + what + " " + rest[0]
-		case driver.PutFiles:
+			line = strings.TrimSpace(line + " " + what + " " + strings.Join(rest[:min(1, len(rest))], ""))
+		case driver.PutFiles, driver.Replace:
 			line += " " + strings.Join(c.Details, " ")
 		}
 		told[c.Name] = append(told[c.Name], line)
@@ -234,6 +241,36 @@ func (w *world) showNodes() string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// showVersions tells which version machines and nodes have, and which nodes take
+// no pods.
+func (w *world) showVersions() string {
+	all, err := w.machines.List(context.Background(), w.cluster.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, m := range all {
+		var node corev1.Node
+		if err := w.inside.Get(context.Background(), client.ObjectKey{Name: m.Hostname}, &node); err != nil {
+			w.t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "  %s: machine %s of %s, kubelet %s", m.Hostname, m.Labels["loam.dev/kubernetes-version"], m.Image, node.Status.NodeInfo.KubeletVersion)
+		if node.Spec.Unschedulable {
+			b.WriteString(", cordoned")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// cordon does what a user does with kubectl.
+func (w *world) cordon(name string) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := w.inside.Patch(context.Background(), node, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`))); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func TestDeleteWithoutAnIDIsRefused(t *testing.T) {

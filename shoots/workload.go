@@ -64,22 +64,32 @@ func reserved(key string) bool {
 // Labels and taints of others are kept.
 func (r *run) labelNodes(ctx context.Context) error {
 	return each(ctx, r.cluster.all(), func(ctx context.Context, m member) error {
-		name := r.cluster.spec(m).Hostname
-		return poll(ctx, r.Clock, func(ctx context.Context) error {
-			var node corev1.Node
-			if err := r.api.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
-				return fmt.Errorf("node %q: %w", name, classify(err))
+		return r.changeNode(ctx, r.cluster.spec(m).Hostname, func(node *corev1.Node) {
+			m.pool.mark(node)
+			if r.upgraded(node) {
+				// What cordoned it did not come to its end.
+				uncordonNode(node)
 			}
-			before := node.DeepCopy()
-			m.pool.mark(&node)
-			if equality.Semantic.DeepEqual(before, &node) {
-				return nil
-			}
-			if err := r.api.Patch(ctx, &node, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-				return fmt.Errorf("labelling node %q: %w", name, classify(err))
-			}
-			return nil
 		})
+	})
+}
+
+// changeNode changes a node, which may not be there yet, as soon as it can.
+func (r *run) changeNode(ctx context.Context, name string, change func(*corev1.Node)) error {
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
+		var node corev1.Node
+		if err := r.api.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
+			return fmt.Errorf("node %q: %w", name, classify(err))
+		}
+		before := node.DeepCopy()
+		change(&node)
+		if equality.Semantic.DeepEqual(before, &node) {
+			return nil
+		}
+		if err := r.api.Patch(ctx, &node, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return fmt.Errorf("changing node %q: %w", name, classify(err))
+		}
+		return nil
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +56,9 @@ type world struct {
 	kubeadm map[string]int
 	broken  map[string]bool
 	// held are pods that a disruption budget keeps, evicted those that went.
-	held    map[string]bool
+	held map[string]bool
+	// images are those that were carried into machines, by the machine's ID.
+	images  map[string][]string
 	written []string
 	steps   []string
 }
@@ -63,7 +66,7 @@ type world struct {
 func newWorld(t *testing.T, workers int) *world {
 	w := &world{
 		t: t, machines: driver.New(), authorities: newAuthorities(t),
-		kubeadm: map[string]int{}, broken: map[string]bool{}, held: map[string]bool{},
+		kubeadm: map[string]int{}, broken: map[string]bool{}, held: map[string]bool{}, images: map[string][]string{},
 		inside: fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build(),
 		cluster: shoots.Cluster{
 			ID: "shoot--local--demo", Name: "demo", KubernetesVersion: "v1.36.3", Image: "node",
@@ -115,7 +118,11 @@ func (w *world) call(call string) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	m, err := w.machines.Guest(w.cluster.ID, "control-plane-0")
-	if !w.up || err != nil || m.State != machines.StateRunning {
+	held := false
+	if err == nil {
+		_, held = m.ReadFile("/etc/loam/kubelet-held")
+	}
+	if !w.up || err != nil || m.State != machines.StateRunning || held {
 		return errors.New("dial tcp 127.0.0.1:20000: connect: connection refused")
 	}
 	if !strings.HasPrefix(call, "get ") && !strings.HasPrefix(call, "list ") {
@@ -260,7 +267,16 @@ func does(args []string) (what string, rest []string) {
 	if len(args) < 4 || args[0] != "/bin/sh" {
 		return "unknown", args
 	}
-	switch text := args[2]; {
+	text := args[2]
+	for name, part := range map[string]string{
+		"release": "kubeadm init phase", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node",
+		"images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
+	} {
+		if strings.Contains(text, part) {
+			return name, args[4:]
+		}
+	}
+	switch {
 	case strings.Contains(text, `kubeadm "$verb"`):
 		return "kubeadm", args[4:]
 	case strings.Contains(text, "echo bootstrapped"):
@@ -275,9 +291,18 @@ func does(args []string) (what string, rest []string) {
 func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command) error {
 	what, rest := does(c.Args)
 	_, bootstrapped := guest.ReadFile(marker)
+	_, upgrading := guest.ReadFile(upgradingFile)
 	switch {
+	case slices.Contains([]string{"images", "digest", "content", "root", "import"}, what):
+		return w.containerd(guest, what, rest, c)
+	case what == "release" || what == "apply" || what == "upgrade-node":
+		if upgrading {
+			return w.upgrade(ctx, guest, what, rest)
+		}
+	case what == "probe" && upgrading:
+		_, _ = io.WriteString(c.Stdout, "upgrading\ncgroup2\n")
 	case what == "probe" && bootstrapped:
-		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
+		_, _ = io.WriteString(c.Stdout, "bootstrapped\ncgroup2\n")
 	case what == "probe":
 		_, _ = io.WriteString(c.Stdout, "cgroup2\n")
 	case what == "cat" && strings.Contains(rest[0], "cni"):
@@ -320,7 +345,9 @@ func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string,
 		w.t.Errorf("machine %q: kubeadm %s finds no token in %q", guest.Name, verb, config.Content)
 		return failed
 	}
-	objects := []client.Object{&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: guest.Hostname}}}
+	objects := []client.Object{&corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: guest.Hostname}, Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version(guest)}},
+	}}
 	if verb == "init" {
 		if _, found := guest.ReadFile("/etc/kubernetes/pki/ca.key"); !found {
 			w.t.Errorf("machine %q was initialised without the cluster's keys", guest.Name)
@@ -329,7 +356,7 @@ func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string,
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}},
 			&appsv1.Deployment{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "coredns"},
-				Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](2)}, Status: appsv1.DeploymentStatus{AvailableReplicas: 2},
+				Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](2)}, Status: appsv1.DeploymentStatus{Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2},
 			},
 		)
 	} else {

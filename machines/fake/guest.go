@@ -36,6 +36,13 @@ func (g Guest) WriteFile(file machines.File) {
 	g.machine.write(file)
 }
 
+// RemoveFile removes a file, if it is there.
+func (g Guest) RemoveFile(path string) {
+	g.host.mutex.Lock()
+	defer g.host.mutex.Unlock()
+	delete(g.machine.files, path)
+}
+
 func (m *machine) write(file machines.File) {
 	if file.Mode == 0 {
 		file.Mode = 0o644

@@ -1,7 +1,6 @@
 package shoots_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/validation/shoots"
 )
@@ -190,32 +188,47 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// TestVersionOfALocalClusterStays wants no other version for a cluster that is
-// there, and another for one that could not be made.
-func TestVersionOfALocalClusterStays(t *testing.T) {
+// TestVersionOfALocalClusterTakesOneStepAtATime wants the next minor version
+// refused while a cluster could not take the step to it.
+func TestVersionOfALocalClusterTakesOneStepAtATime(t *testing.T) {
+	const asleep, moving = "wake it first", "is on its way to"
+	done := &core.LastOperation{Type: core.LastOperationTypeReconcile, State: core.LastOperationStateSucceeded}
+	busy := &core.LastOperation{Type: core.LastOperationTypeReconcile, State: core.LastOperationStateProcessing}
 	for name, test := range map[string]struct {
-		provider string
-		last     *core.LastOperation
-		want     bool
+		provider, from string
+		last           *core.LastOperation
+		change         func(shoot, old *core.Shoot)
+		want           string
 	}{
-		"made":             {"local", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}, true},
-		"reconciled":       {"local", &core.LastOperation{Type: core.LastOperationTypeReconcile, State: core.LastOperationStateProcessing}, true},
-		"not begun":        {"local", nil, false},
-		"failed":           {"local", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateFailed}, false},
-		"another provider": {"metal", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}, false},
+		"made":              {"local", "1.35.4", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}, nil, ""},
+		"reconciled":        {"local", "1.35.4", done, nil, ""},
+		"under way":         {"local", "1.35.4", busy, nil, moving},
+		"failed":            {"local", "1.35.4", &core.LastOperation{Type: core.LastOperationTypeReconcile, State: core.LastOperationStateError}, nil, moving},
+		"patch, under way":  {"local", "1.36.2", busy, nil, ""},
+		"asleep":            {"local", "1.35.4", done, func(_, old *core.Shoot) { old.Status.IsHibernated = true }, asleep},
+		"going to sleep":    {"local", "1.35.4", done, func(s, _ *core.Shoot) { s.Spec.Hibernation = &core.Hibernation{Enabled: new(true)} }, asleep},
+		"patch, asleep":     {"local", "1.36.2", done, func(_, old *core.Shoot) { old.Status.IsHibernated = true }, ""},
+		"not begun":         {"local", "1.35.4", nil, nil, ""},
+		"could not be made": {"local", "1.35.4", &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateFailed}, nil, ""},
+		"another provider":  {"metal", "1.35.4", busy, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, old := shoot(), shoot()
 			for _, one := range []*core.Shoot{s, old} {
 				one.Spec.Provider.Type, one.Status.LastOperation = test.provider, test.last
 			}
-			old.Spec.Kubernetes.Version = "1.35.4"
-			errs := shoots.Validate(s, old, facts())
-			got := slices.ContainsFunc(errs, func(e *field.Error) bool {
-				return e.Field == "spec.kubernetes.version" && strings.Contains(e.Detail, "keeps the version that it was made with, 1.35.4")
-			})
-			if got != test.want {
-				t.Errorf("refused: %v, want %v: %v", got, test.want, errs)
+			old.Spec.Kubernetes.Version = test.from
+			if test.change != nil {
+				test.change(s, old)
+			}
+			var got string
+			for _, e := range shoots.Validate(s, old, facts()) {
+				if e.Field == "spec.kubernetes.version" {
+					got += e.Detail
+				}
+			}
+			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+				t.Errorf("said %q, want %q", got, test.want)
 			}
 		})
 	}

@@ -54,17 +54,26 @@ func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	return append(errs, validateLocalPools(shoot, path.Child("provider", "workers"))...)
 }
 
-// validateLocalChange keeps the version of a cluster that is there: its flow
-// cannot roll one out yet, and a version cannot be lowered again. A cluster that
-// could not be made may still get another.
+// validateLocalChange lets a cluster take one step at a time to another minor
+// version. Its machines take that step only while they run, and those that have
+// not taken it could not take the next one; the version could not be lowered
+// again either. A cluster that could not be made may get any version.
 func validateLocalChange(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
-	now, was := shoot.Spec.Kubernetes.Version, old.Spec.Kubernetes.Version
+	now, err := version.ParseSemantic(shoot.Spec.Kubernetes.Version)
+	was, other := version.ParseSemantic(old.Spec.Kubernetes.Version)
 	last := old.Status.LastOperation
 	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
-	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made || now == was {
+	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made || err != nil || other != nil || now.Minor() == was.Minor() {
 		return nil
 	}
-	return field.ErrorList{field.Forbidden(path.Child("kubernetes", "version"), fmt.Sprintf("a cluster of provider type local keeps the version that it was made with, %s", was))}
+	at := path.Child("kubernetes", "version")
+	switch {
+	case old.Status.IsHibernated || shoot.Spec.Hibernation != nil && shoot.Spec.Hibernation.Enabled != nil && *shoot.Spec.Hibernation.Enabled:
+		return field.ErrorList{field.Forbidden(at, fmt.Sprintf("a cluster that sleeps cannot go from %d.%d to %d.%d: wake it first", was.Major(), was.Minor(), now.Major(), now.Minor()))}
+	case last.State != core.LastOperationStateSucceeded:
+		return field.ErrorList{field.Forbidden(at, fmt.Sprintf("the cluster is on its way to %s: go on to %d.%d once it is there", old.Spec.Kubernetes.Version, now.Major(), now.Minor()))}
+	}
+	return nil
 }
 
 func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {

@@ -1,0 +1,418 @@
+package shoots
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/version"
+	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
+	"github.com/loam-cloud/loam/shoots/carry"
+	"github.com/loam-cloud/loam/shoots/graph"
+)
+
+// An upgrade has every machine boot from the node image of the new version, the
+// control plane first, then one worker after the other, disks kept:
+//
+//	node drained -> machine replaced -> kubelet held while kubeadm does its part
+//	-> kubelet started -> node ready -> uncordoned
+//
+// Each machine tells by its labels which version it has, and by a file whether
+// kubeadm has done its part, so that a flow that is run again goes on from there.
+
+const stepUpgradeControlPlane = "upgrading control plane"
+
+// Files of a machine that was replaced, until kubeadm has done its part.
+const (
+	// upgradingPath says that kubeadm is to upgrade the node.
+	upgradingPath = "/etc/loam/upgrading"
+	// heldPath keeps the kubelet from being started: it would run pods of the old
+	// version, whose images are not there.
+	heldPath = "/etc/loam/kubelet-held"
+	holdUnit = "/etc/systemd/system/kubelet.service.d/20-held.conf"
+)
+
+// replacement is what a node keeps when its machine gets another image: what
+// makes it this node, and what its user may have set.
+func replacement(role v1alpha1.MachineRole) machines.Replacement {
+	r := machines.Replacement{
+		Keep: []string{
+			"/etc/kubernetes", "/etc/loam", "/etc/machine-id", "/etc/default/kubelet", "/etc/containerd/certs.d", "/var/log/loam",
+		},
+		Files: []machines.File{
+			{Path: upgradingPath},
+			{Path: heldPath},
+			{Path: holdUnit, Content: []byte("[Unit]\nConditionPathExists=!" + heldPath + "\n")},
+		},
+		Grace: workerGrace,
+	}
+	if role == v1alpha1.RoleControlPlane {
+		r.Grace = controlPlaneGrace
+	}
+	return r
+}
+
+// outdated tells whether a machine has an older version than its cluster.
+func (c *Cluster) outdated(m machines.Machine) bool {
+	have, known := m.Labels[labelVersion]
+	return known && have != c.KubernetesVersion
+}
+
+// cannotUpgrade says why a machine's version cannot become the cluster's, empty
+// when it can. Kubernetes' own rules: upwards only, and a control plane does not
+// skip a minor version.
+func (c *Cluster) cannotUpgrade(m machines.Machine) string {
+	have := m.Labels[labelVersion]
+	from, err := version.ParseSemantic(have)
+	to, other := version.ParseSemantic(c.KubernetesVersion)
+	switch {
+	case err != nil || other != nil || !c.Established:
+		return fmt.Sprintf("the cluster was begun with Kubernetes %s, and can have %s only once it is there: ask for the former, or delete it and create it anew", have, c.KubernetesVersion)
+	case to.LessThan(from):
+		return fmt.Sprintf("the cluster has Kubernetes %s, which cannot be lowered to %s", have, c.KubernetesVersion)
+	case m.Labels[labelRole] == string(v1alpha1.RoleControlPlane) && (to.Major() != from.Major() || to.Minor() > from.Minor()+1):
+		return fmt.Sprintf("the cluster has Kubernetes %s, and %s skips a minor version: go to v%d.%d first", have, c.KubernetesVersion, from.Major(), from.Minor()+1)
+	}
+	return ""
+}
+
+// upgradeSteps are those for the workers that have an older version, one after
+// the other, after those named.
+func (r *run) upgradeSteps(existing []machines.Machine, after []string) []graph.Step {
+	var steps []graph.Step
+	for i, member := range r.cluster.members(v1alpha1.RoleWorker) {
+		for _, m := range existing {
+			if m.Name != member.name || !r.cluster.outdated(m) {
+				continue
+			}
+			name := "upgrading node " + m.Hostname
+			steps = append(steps, graph.Step{Name: name, After: after, Run: func(ctx context.Context) error { return r.upgradeWorker(ctx, i, member) }})
+			after = []string{name}
+		}
+	}
+	return steps
+}
+
+// upgradeControlPlane replaces the machine of the control plane and has kubeadm
+// upgrade what runs there and the system components of the cluster. Without
+// workers there is nowhere for pods to go: they stop for as long as that takes.
+func (r *run) upgradeControlPlane(ctx context.Context) error {
+	member := r.cluster.members(v1alpha1.RoleControlPlane)[0]
+	node := r.cluster.spec(member).Hostname
+	if !member.pool.Schedulable {
+		if err := r.protectDNS(ctx); err != nil {
+			return err
+		}
+		if err := r.clear(ctx, node); err != nil {
+			return err
+		}
+	}
+	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(member), replacement(member.pool.Role))
+	if err != nil {
+		return err
+	}
+	r.controlPlane = replaced
+	if err := r.boot(ctx, replaced); err != nil {
+		return err
+	}
+	config, _, err := r.node(ctx, replaced, member.pool)
+	if err != nil {
+		return err
+	}
+	if err := r.finishControlPlane(ctx, config); err != nil {
+		return err
+	}
+	// Ready it gets once the network of the new version is installed, which comes
+	// next.
+	if err := r.awaitUpgraded(ctx, node, false); err != nil {
+		return err
+	}
+	return r.uncordon(ctx, node)
+}
+
+// releaseScript has kubeadm write what the control plane of the new version is
+// made of, and lets the kubelet start it.
+const releaseScript = upgradeHead + `
+if test -e ` + heldPath + `; then
+  for phase in "etcd local" "control-plane all"; do
+    logged kubeadm init phase $phase --config=` + nodeconfig.KubeadmConfigPath + `
+  done
+  logged kubeadm certs renew all --config=` + nodeconfig.KubeadmConfigPath + `
+  rm -f ` + heldPath + `
+fi
+systemctl start kubelet 9>&-
+`
+
+// applyScript has kubeadm upgrade the rest: its own records in the cluster, the
+// kubelet's configuration, roles, DNS and kube-proxy. Its checks would start a pod
+// where none can run; etcd and certificates are dealt with.
+//
+//	$1 version
+const applyScript = upgradeHead + `
+logged kubeadm upgrade apply "$1" --yes --skip-phases=preflight --etcd-upgrade=false --certificate-renewal=false \
+  --patches=` + nodeconfig.PatchesPath + `
+systemctl restart kubelet 9>&-
+rm -f ` + upgradingPath + `
+`
+
+// workerScript has kubeadm upgrade a worker: the kubelet's configuration.
+const workerScript = upgradeHead + `
+logged kubeadm upgrade node --skip-phases=preflight --patches=` + nodeconfig.PatchesPath + `
+rm -f ` + heldPath + `
+systemctl restart kubelet 9>&-
+rm -f ` + upgradingPath + `
+`
+
+// upgradeHead begins the scripts: one at a time, and none when there is nothing to
+// upgrade any more.
+const upgradeHead = `
+mkdir -p /run/loam /var/log/loam
+exec 9>/run/loam/bootstrap.lock
+flock 9
+test -e ` + upgradingPath + ` || exit 0
+` + awaitContainerd + `
+logged() { "$@" >/var/log/loam/kubeadm-upgrade.log 2>&1 9>&- || { cat /var/log/loam/kubeadm-upgrade.log >&2; exit 1; }; }
+`
+
+// finishControlPlane does what is left to do in the machine of a control plane
+// that was replaced. Its version is that of the machine: the cluster may have been
+// given yet another one since.
+func (r *run) finishControlPlane(ctx context.Context, node nodeconfig.Node) error {
+	m := r.controlPlane
+	cluster := r.nodeCluster()
+	cluster.KubernetesVersion = m.Labels[labelVersion]
+	// kubeadm demands one and makes nothing of it here.
+	token, err := bootstraputil.GenerateBootstrapToken()
+	if err != nil {
+		return err
+	}
+	files, err := nodeconfig.InitFiles(cluster, node, token)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if err := r.put(ctx, m, files); err != nil {
+		return err
+	}
+	if _, err := r.script(ctx, m, releaseScript); err != nil {
+		return err
+	}
+	api, err := r.Connection(ctx, r.cluster, r.authorities)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	if err := r.awaitServer(ctx, api, m); err != nil {
+		return err
+	}
+	// From now on pods of the new version start on all nodes.
+	if err := r.carryImages(ctx); err != nil {
+		return err
+	}
+	_, err = r.script(ctx, m, applyScript, m.Labels[labelVersion])
+	return err
+}
+
+// awaitServer waits until the kubelet has told the cluster that an API server of
+// the machine's version runs.
+func (r *run) awaitServer(ctx context.Context, api *Connection, m machines.Machine) error {
+	wanted := m.Labels[labelVersion]
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
+		var pod corev1.Pod
+		if err := api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "kube-apiserver-" + m.Hostname}, &pod); err != nil {
+			return fmt.Errorf("the API server is not ready: %w", err)
+		}
+		if len(pod.Spec.Containers) == 0 || !strings.HasSuffix(pod.Spec.Containers[0].Image, ":"+wanted) {
+			return fault.New(fault.Waiting, "the API server has not version %s yet", wanted)
+		}
+		return nil
+	})
+}
+
+// controlPlaneImages run on control planes only.
+var controlPlaneImages = [...]string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+
+// carryImages gives nodes of the old version the images that pods of the new one
+// need.
+func (r *run) carryImages(ctx context.Context) error {
+	existing, err := r.Machines.List(ctx, r.cluster.ID)
+	if err != nil {
+		return err
+	}
+	var old []machines.Machine
+	for _, m := range withRole(existing, v1alpha1.RoleWorker) {
+		if m.Labels[labelVersion] != r.controlPlane.Labels[labelVersion] {
+			old = append(old, m)
+		}
+	}
+	if err := each(ctx, old, r.boot); err != nil {
+		return err
+	}
+	return carry.Images(ctx, r.Machines, r.controlPlane, old, func(name string) bool {
+		repository, _, _ := strings.Cut(path.Base(name), ":")
+		return !slices.Contains(controlPlaneImages[:], repository)
+	})
+}
+
+// upgradeWorker drains a worker, replaces its machine and waits for it.
+func (r *run) upgradeWorker(ctx context.Context, i int, member member) error {
+	node := r.cluster.spec(member).Hostname
+	if err := r.clear(ctx, node); err != nil {
+		return err
+	}
+	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(member), replacement(member.pool.Role))
+	if err != nil {
+		return err
+	}
+	r.workers[i] = replaced
+	if err := r.boot(ctx, replaced); err != nil {
+		return err
+	}
+	if err := r.finishWorker(ctx, replaced); err != nil {
+		return err
+	}
+	if err := r.awaitUpgraded(ctx, node, r.cluster.DefaultNetwork); err != nil {
+		return err
+	}
+	return r.uncordon(ctx, node)
+}
+
+// clear moves the pods of a node elsewhere. What the cluster itself needs is whole
+// before and after, so that no two disturbances meet.
+func (r *run) clear(ctx context.Context, node string) error {
+	if err := r.awaitRollouts(ctx); err != nil {
+		return err
+	}
+	if err := r.cordon(ctx, node); err != nil {
+		return err
+	}
+	if err := r.drain(ctx, node); err != nil {
+		return fmt.Errorf("draining node %q: %w", node, err)
+	}
+	return r.awaitRollouts(ctx)
+}
+
+// finishWorker does what is left to do in the machine of a worker that has the new
+// version.
+func (r *run) finishWorker(ctx context.Context, m machines.Machine) error {
+	_, err := r.script(ctx, m, workerScript)
+	return err
+}
+
+// awaitUpgraded waits for the kubelet of the new version to report itself, and
+// ready if that is wanted.
+func (r *run) awaitUpgraded(ctx context.Context, name string, ready bool) error {
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
+		var node corev1.Node
+		if err := r.api.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
+			return fmt.Errorf("node %q: %w", name, classify(err))
+		}
+		if !r.upgraded(&node) || ready && !nodeReady(&node) {
+			return fault.New(fault.Waiting, "node %q is not ready with version %s", name, r.cluster.KubernetesVersion)
+		}
+		return nil
+	})
+}
+
+func (r *run) upgraded(node *corev1.Node) bool {
+	return node.Status.NodeInfo.KubeletVersion == r.cluster.KubernetesVersion
+}
+
+// annotationCordoned marks a node that an upgrade has cordoned: one that its user
+// cordoned stays so.
+const annotationCordoned = "loam.dev/cordoned-for-upgrade"
+
+func (r *run) cordon(ctx context.Context, name string) error {
+	return r.changeNode(ctx, name, func(node *corev1.Node) {
+		if node.Spec.Unschedulable {
+			return
+		}
+		metav1.SetMetaDataAnnotation(&node.ObjectMeta, annotationCordoned, "true")
+		node.Spec.Unschedulable = true
+	})
+}
+
+func (r *run) uncordon(ctx context.Context, name string) error {
+	return r.changeNode(ctx, name, uncordonNode)
+}
+
+func uncordonNode(node *corev1.Node) {
+	if _, mine := node.Annotations[annotationCordoned]; mine {
+		delete(node.Annotations, annotationCordoned)
+		node.Spec.Unschedulable = false
+	}
+}
+
+// protectDNS keeps one of the pods that resolve names at work while others move,
+// unless somebody has seen to that.
+func (r *run) protectDNS(ctx context.Context) error {
+	dns := map[string]string{"k8s-app": "kube-dns"}
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
+		var budgets policyv1.PodDisruptionBudgetList
+		if err := r.api.List(ctx, &budgets, client.InNamespace(metav1.NamespaceSystem)); err != nil {
+			return classify(err)
+		}
+		for _, b := range budgets.Items {
+			if selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && selector.Matches(labels.Set(dns)) {
+				return nil
+			}
+		}
+		budget := &policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "coredns"},
+			Spec: policyv1.PodDisruptionBudgetSpec{
+				MaxUnavailable: ptr.To(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: dns},
+			},
+		}
+		return classify(r.api.Create(ctx, budget))
+	})
+}
+
+// systemNamespaces are those whose pods nodes and names depend on.
+var systemNamespaces = [...]string{metav1.NamespaceSystem, "kube-flannel"}
+
+// awaitRollouts waits until the system's pods are those of the new version and
+// run, on all nodes. Without Loam's network that is its user's to say.
+func (r *run) awaitRollouts(ctx context.Context) error {
+	if !r.cluster.DefaultNetwork {
+		return nil
+	}
+	return poll(ctx, r.Clock, func(ctx context.Context) error {
+		for _, namespace := range systemNamespaces {
+			var deployments appsv1.DeploymentList
+			if err := r.api.List(ctx, &deployments, client.InNamespace(namespace)); err != nil {
+				return classify(err)
+			}
+			for _, d := range deployments.Items {
+				want := ptr.Deref(d.Spec.Replicas, 1)
+				if s := d.Status; s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > want {
+					return fault.New(fault.Waiting, "deployment %q has %d of its %d pods", d.Name, s.AvailableReplicas, want)
+				}
+			}
+			var sets appsv1.DaemonSetList
+			if err := r.api.List(ctx, &sets, client.InNamespace(namespace)); err != nil {
+				return classify(err)
+			}
+			for _, d := range sets.Items {
+				want := d.Status.DesiredNumberScheduled
+				if s := d.Status; s.ObservedGeneration < d.Generation || s.UpdatedNumberScheduled < want || s.NumberAvailable < want {
+					return fault.New(fault.Waiting, "daemon set %q has %d of its %d pods", d.Name, s.NumberAvailable, want)
+				}
+			}
+		}
+		return nil
+	})
+}
