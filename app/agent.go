@@ -77,8 +77,7 @@ func (a *agent) image(ctx context.Context, wanted string) (string, error) {
 		}
 		have = append(have, i.KubernetesVersion)
 	}
-	return "", fault.New(fault.Invalid, "spec.kubernetes.version: %q has no node image on this host, which has %s; build one with \"loam image build --kubernetes-version %s\"",
-		wanted, orNone(have), wanted)
+	return "", fault.New(fault.Invalid, "spec.kubernetes.version: %q has no node image on this host, which has %s; %s", wanted, orNone(have), images.Advice(wanted))
 }
 
 func orNone(versions []string) string {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -234,16 +233,11 @@ func versionAdvice(ctx context.Context, api client.Client, version string, err e
 		!slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "spec.kubernetes.version" }) {
 		return ""
 	}
-	buildable := images.Supported()
-	switch wanted := "v" + strings.TrimPrefix(version, "v"); {
-	case version == "":
-		if problem := seedProblem(ctx, api); problem != "" {
-			return ": " + problem
-		}
-		return "; this host has no node image: build one with \"loam image build\""
-	case slices.Contains(buildable, wanted):
-		return fmt.Sprintf("; build its node image with \"loam image build --kubernetes-version %s\"", wanted)
-	default:
-		return "; node images can be built for " + strings.Join(buildable, ", ")
+	if version != "" {
+		return "; " + images.Advice("v"+strings.TrimPrefix(version, "v"))
 	}
+	if problem := seedProblem(ctx, api); problem != "" {
+		return ": " + problem
+	}
+	return "; this host has no node image: build one with \"loam image build\""
 }

@@ -203,7 +203,7 @@ func TestBuildRefuses(t *testing.T) {
 		engine  engine
 		in      string
 	}{
-		"unknown version": {images.Options{KubernetesVersion: "v1.2.3"}, engine{}, "v1.35.4, v1.36.3"},
+		"unknown version": {images.Options{KubernetesVersion: "v1.2.3"}, engine{}, strings.Join(images.Supported(), ", ")},
 		"malformed tag":   {images.Options{Tag: "Not A Tag"}, engine{}, "loam/node:v1.36.3"},
 		"no engine":       {images.Options{}, engine{down: errors.New("connection refused")}, "apt-get install docker.io"},
 	} {

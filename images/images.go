@@ -7,8 +7,10 @@
 package images
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,7 @@ type Image struct {
 
 // Options say what to build.
 type Options struct {
-	// KubernetesVersion is one of Supported; Default when empty.
+	// KubernetesVersion is one of Supported, with or without v; Default when empty.
 	KubernetesVersion string
 	// Tag is the name of the image; loam/node:<KubernetesVersion> when empty.
 	Tag string
@@ -64,6 +66,7 @@ func (o Options) withDefaults() Options {
 	if o.KubernetesVersion == "" {
 		o.KubernetesVersion = Default
 	}
+	o.KubernetesVersion = "v" + strings.TrimPrefix(o.KubernetesVersion, "v")
 	if o.Tag == "" {
 		o.Tag = Tag(o.KubernetesVersion)
 	}
@@ -82,6 +85,15 @@ func Tag(kubernetesVersion string) string { return "loam/node:" + kubernetesVers
 
 // Supported lists the Kubernetes versions that can be built, newest last.
 func Supported() []string { return node.KubernetesVersions() }
+
+// Advice says how to get the node image of a version, or of which versions there
+// can be one.
+func Advice(kubernetesVersion string) string {
+	if slices.Contains(Supported(), kubernetesVersion) {
+		return fmt.Sprintf("build its node image with \"loam image build --kubernetes-version %s\"", kubernetesVersion)
+	}
+	return "node images can be built for " + strings.Join(Supported(), ", ")
+}
 
 // DefaultCacheDir is $LOAM_CACHE_DIR, else the folder loam in the user's cache
 // folder ($XDG_CACHE_HOME, ~/.cache).

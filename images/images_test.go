@@ -43,3 +43,14 @@ func TestDefaultCacheDir(t *testing.T) {
 		t.Errorf("with HOME: got %s", got)
 	}
 }
+
+func TestAdvice(t *testing.T) {
+	for version, want := range map[string]string{
+		"v1.36.2": `build its node image with "loam image build --kubernetes-version v1.36.2"`,
+		"v1.30.0": "node images can be built for v1.35.4, v1.36.2, v1.36.3",
+	} {
+		if got := images.Advice(version); got != want {
+			t.Errorf("%s: got %s, want %s", version, got, want)
+		}
+	}
+}

@@ -186,7 +186,7 @@ func (f *Flow) Report(ctx context.Context, c Cluster) ([]v1alpha1.Machine, error
 	var all []v1alpha1.Machine
 	for _, m := range existing {
 		r := v1alpha1.Machine{
-			Spec:   v1alpha1.MachineSpec{ShootName: c.Name, Pool: m.Labels[labelPool], Role: v1alpha1.MachineRole(m.Labels[labelRole]), Image: m.Image},
+			Spec:   v1alpha1.MachineSpec{ShootName: c.Name, Pool: m.Labels[labelPool], Role: v1alpha1.MachineRole(m.Labels[labelRole]), Image: m.Image, KubernetesVersion: m.Labels[labelVersion]},
 			Status: v1alpha1.MachineStatus{ProviderID: m.ID, State: string(m.State), NodeName: m.Hostname},
 		}
 		r.Name = m.Hostname

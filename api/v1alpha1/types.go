@@ -37,6 +37,8 @@ type MachineSpec struct {
 	ProviderType string `json:"providerType"`
 	// Image is what the machine booted from.
 	Image string `json:"image,omitempty"`
+	// KubernetesVersion is that of the node image: v1.36.3.
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
 }
 
 // MachineStatus is what the driver reported.

@@ -12984,6 +12984,13 @@ func schema_loam_cloud_loam_api_v1alpha1_MachineSpec(ref common.ReferenceCallbac
 							Format:      "",
 						},
 					},
+					"kubernetesVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "KubernetesVersion is that of the node image: v1.36.3.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
 				},
 				Required: []string{"shootName", "pool", "role", "providerType"},
 			},

@@ -31,7 +31,7 @@ func TestNewShoots(t *testing.T) {
 		"version without node image": {
 			change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.7" },
 			facts:  func(f *shoots.Facts) { f.Profile.Type = "local" },
-			want:   []string{"spec.provider.type: must be", "spec.kubernetes.version: loam image build --kubernetes-version v1.36.7"},
+			want:   []string{"spec.provider.type: must be", `spec.kubernetes.version: "loam image build --help" lists those that one can be built of`},
 		},
 		"version in preview":   {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.37.0" }},
 		"version deprecated":   {change: func(s *core.Shoot) { s.Spec.Kubernetes.Version = "1.36.1" }},

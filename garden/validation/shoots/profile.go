@@ -9,7 +9,6 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/garden/offers"
@@ -116,8 +115,9 @@ func validateVersion(shoot, old *core.Shoot, path *field.Path, facts Facts) fiel
 		return nil
 	}
 	detail := fmt.Sprintf("cloud profile %q offers %s", shoot.Spec.CloudProfile.Name, cmp.Or(strings.Join(offered, ", "), "no version"))
-	if parsed, err := utilversion.ParseSemantic(version); err == nil && parsed.PreRelease() == "" && facts.Profile.Type == defaulting.ProviderLocal {
-		detail += fmt.Sprintf("; a node image is made by: loam image build --kubernetes-version v%s", parsed)
+	if facts.Profile.Type == defaulting.ProviderLocal {
+		// Which those are is not known here: the garden may be elsewhere.
+		detail += "; versions are those that the host has a node image of, and \"loam image build --help\" lists those that one can be built of"
 	}
 	return field.ErrorList{field.Invalid(path, version, detail)}
 }
