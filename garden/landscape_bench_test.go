@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -40,7 +41,9 @@ type landscape struct {
 	b      *testing.B
 	config *rest.Config
 	client client.Client
-	raw    rest.Interface
+	// clients are those that work at once.
+	clients [10]client.Client
+	raw     rest.Interface
 }
 
 func newLandscape(b *testing.B, dir string) *landscape {
@@ -49,6 +52,12 @@ func newLandscape(b *testing.B, dir string) *landscape {
 	// As controllers of Go's types speak.
 	l.config.ContentType = runtime.ContentTypeProtobuf
 	l.client = benchClient(b, l.config)
+	for i := range l.clients {
+		own := rest.CopyConfig(l.config)
+		// Those with a dialer of their own do not share a connection.
+		own.Dial = (&net.Dialer{}).DialContext
+		l.clients[i] = benchClient(b, own)
+	}
 	config := rest.CopyConfig(l.config)
 	config.GroupVersion, config.APIPath = ptr.To(v1beta1.SchemeGroupVersion), "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme.Client()).WithoutConversion()
@@ -59,16 +68,16 @@ func newLandscape(b *testing.B, dir string) *landscape {
 	return l
 }
 
-// each calls f for 0 to count-1 from ten clients at once.
-func (l *landscape) each(count int, f func(i int) error) {
+// each calls f for 0 to count-1 from ten clients at once, each with a connection
+// of its own.
+func (l *landscape) each(count int, f func(c client.Client, i int) error) {
 	l.b.Helper()
-	const clients = 10
 	var running sync.WaitGroup
-	failures := make(chan error, clients)
-	for one := range clients {
+	failures := make(chan error, len(l.clients))
+	for one, c := range l.clients {
 		running.Go(func() {
-			for i := one; i < count; i += clients {
-				if err := f(i); err != nil {
+			for i := one; i < count; i += len(l.clients) {
+				if err := f(c, i); err != nil {
 					failures <- err
 					return
 				}
@@ -87,24 +96,24 @@ func seedName(i int) string    { return fmt.Sprintf("seed-%03d", i) }
 
 func (l *landscape) fill() {
 	ctx := context.Background()
-	l.each(landscapeSeeds, func(i int) error { return l.client.Create(ctx, bootstrap.LocalSeed(seedName(i), "local")) })
-	l.each(landscapeProjects, func(i int) error {
+	l.each(landscapeSeeds, func(c client.Client, i int) error { return c.Create(ctx, bootstrap.LocalSeed(seedName(i), "local")) })
+	l.each(landscapeProjects, func(c client.Client, i int) error {
 		namespace := "garden-" + projectName(i)
 		labels := map[string]string{"gardener.cloud/role": "project", "project.gardener.cloud/name": projectName(i)}
-		if err := l.client.Create(ctx, &kubev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: labels}}); err != nil {
+		if err := c.Create(ctx, &kubev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: labels}}); err != nil {
 			return err
 		}
-		return l.client.Create(ctx, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: projectName(i)}, Spec: v1beta1.ProjectSpec{Namespace: &namespace}})
+		return c.Create(ctx, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: projectName(i)}, Spec: v1beta1.ProjectSpec{Namespace: &namespace}})
 	})
-	l.each(landscapeShoots, func(i int) error {
+	l.each(landscapeShoots, func(c client.Client, i int) error {
 		shoot := newShoot("garden-"+projectName(i%landscapeProjects), fmt.Sprintf("s%d", i/landscapeProjects))
 		shoot.Spec.SeedName = ptr.To(seedName(i % landscapeSeeds))
 		shoot.Labels = map[string]string{"tier": []string{"gold", "silver"}[i%2]}
-		if err := l.client.Create(ctx, shoot); err != nil {
+		if err := c.Create(ctx, shoot); err != nil {
 			return err
 		}
 		shoot.Status = realStatus(shoot)
-		return l.client.Status().Update(ctx, shoot)
+		return c.Status().Update(ctx, shoot)
 	})
 }
 
@@ -170,23 +179,23 @@ func (l *landscape) list(accept, namespace, labels, fields string) func() error 
 func (l *landscape) statusUpdates(count int, read bool) float64 {
 	ctx := context.Background()
 	held := make([]*v1beta1.Shoot, count)
-	get := func(i int) (err error) {
+	get := func(c client.Client, i int) error {
 		held[i] = &v1beta1.Shoot{}
-		return l.client.Get(ctx, client.ObjectKey{Namespace: "garden-" + projectName(i), Name: "s0"}, held[i])
+		return c.Get(ctx, client.ObjectKey{Namespace: "garden-" + projectName(i), Name: "s0"}, held[i])
 	}
 	if !read {
 		l.each(count, get)
 	}
 	began := time.Now()
-	l.each(count, func(i int) error {
+	l.each(count, func(c client.Client, i int) error {
 		if read {
-			if err := get(i); err != nil {
+			if err := get(c, i); err != nil {
 				return err
 			}
 		}
 		last := held[i].Status.LastOperation
 		last.LastUpdateTime = metav1.NewTime(last.LastUpdateTime.Add(time.Second))
-		return l.client.Status().Update(ctx, held[i])
+		return c.Status().Update(ctx, held[i])
 	})
 	return float64(count) / time.Since(began).Seconds()
 }
