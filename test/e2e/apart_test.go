@@ -206,6 +206,10 @@ func (a *apart) killLeader() {
 	if now := holder(); now == led {
 		a.t.Errorf("%s still leads", led)
 	}
+	// Said once: the one that was killed and the one that went on did not both.
+	if said := strings.Fields(a.cluster("below", "-n", "garden-apart", "get", "events", "--field-selector", "reason=SchedulingFailed,involvedObject.name=waiting", "-o", "name")); len(said) != 1 {
+		a.t.Errorf("it was said %d times that no seed fits, want once: %v", len(said), said)
+	}
 	a.cluster("below", "-n", "garden-apart", "annotate", "shoot", "waiting", "confirmation.gardener.cloud/deletion=true")
 	a.cluster("below", "-n", "garden-apart", "delete", "shoot", "waiting", "--timeout=2m")
 }
