@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// patience bounds a look at the cache, which answers at once or not at all.
-const patience = 5 * time.Second
+// patience bounds a look at the cache, which answers at once or is not filled yet.
+const patience = time.Second
 
 // unknown is the state of an object that no controller has looked at yet.
 const unknown = "unknown"
@@ -46,8 +46,8 @@ func (c *Collector) Describe(descriptions chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. What cannot be read is reported as
-// an invalid metric, so that the scrape says so.
+// Collect implements prometheus.Collector. What cannot be read is left out, as
+// while the cache is filled: an invalid metric would cost the scrape all others.
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -59,7 +59,6 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 func (c *Collector) collectShoots(ctx context.Context, metrics chan<- prometheus.Metric) {
 	list := &gardencorev1beta1.ShootList{}
 	if err := c.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		metrics <- prometheus.NewInvalidMetric(c.shoots, err)
 		return
 	}
 	count := map[string]int{}
@@ -74,7 +73,6 @@ func (c *Collector) collectShoots(ctx context.Context, metrics chan<- prometheus
 func (c *Collector) collectSeeds(ctx context.Context, metrics chan<- prometheus.Metric) {
 	list := &gardencorev1beta1.SeedList{}
 	if err := c.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		metrics <- prometheus.NewInvalidMetric(c.seeds, err)
 		return
 	}
 	count := map[[2]string]int{}
@@ -91,7 +89,6 @@ func (c *Collector) collectSeeds(ctx context.Context, metrics chan<- prometheus.
 func (c *Collector) collectProjects(ctx context.Context, metrics chan<- prometheus.Metric) {
 	list := &gardencorev1beta1.ProjectList{}
 	if err := c.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		metrics <- prometheus.NewInvalidMetric(c.projects, err)
 		return
 	}
 	count, stale := map[string]int{}, 0
