@@ -290,7 +290,7 @@ func (l *load) run(ctx context.Context, seed uint64) <-chan struct{} {
 			for ctx.Err() == nil {
 				l.step(ctx, c, r)
 				// Twenty people, not twenty machines.
-				sleep(ctx, time.Duration(r.IntN(100))*time.Millisecond)
+				sleep(ctx, time.Duration(r.IntN(300))*time.Millisecond)
 			}
 		})
 	}
