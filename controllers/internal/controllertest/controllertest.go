@@ -50,7 +50,12 @@ func (f Func) AddToManager(mgr manager.Manager) error { return f(mgr) }
 // returns is called.
 func Run(tb testing.TB, controllers ...Adder) (end func()) {
 	tb.Helper()
-	mgr, err := manager.New(gardentest.Start(tb).RESTConfig(), options(tb))
+	return run(tb, options(tb), controllers...)
+}
+
+func run(tb testing.TB, options manager.Options, controllers ...Adder) (end func()) {
+	tb.Helper()
+	mgr, err := manager.New(gardentest.Start(tb).RESTConfig(), options)
 	if err != nil {
 		tb.Fatal(err)
 	}

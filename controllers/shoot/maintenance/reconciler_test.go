@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
+	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,7 +35,7 @@ type harness struct {
 	client.WithWatch
 	writes     *controllertest.Writes
 	clock      *clocktesting.FakeClock
-	events     *events.FakeRecorder
+	events     *recorder
 	reconciler *maintenance.Reconciler
 	namespace  string
 	profile    *gardencorev1beta1.CloudProfile
@@ -44,7 +47,7 @@ type harness struct {
 // at noon. Its clock stands at 11:00 on a day after the Shoot's creation.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{T: t, events: events.NewFakeRecorder(50), namespace: gardentest.Namespace(t)}
+	h := &harness{T: t, events: &recorder{}, namespace: gardentest.Namespace(t)}
 	h.WithWatch, h.writes = controllertest.Client(t)
 	h.clock = clocktesting.NewFakeClock(time.Now().UTC().Truncate(24 * time.Hour).Add(48*time.Hour + 11*time.Hour))
 	h.reconciler = &maintenance.Reconciler{Client: h, Clock: h.clock, Recorder: h.events}
@@ -185,7 +188,7 @@ func TestWindow(t *testing.T) {
 		t.Errorf("generation %d after %d, annotations %v", h.shoot.Generation, generation, annotations)
 	}
 	for _, want := range []string{"Normal MachineImageVersionMaintenance Worker pool", "Normal KubernetesVersionMaintenance Control Plane: Updated Kubernetes version from \"1.34.1\" to \"1.34.2\". Reason: the newest patch is asked for."} {
-		if event := <-h.events.Events; !strings.HasPrefix(event, want) {
+		if event := h.events.next(); !strings.HasPrefix(event, want) {
 			t.Errorf("event %q", event)
 		}
 	}
@@ -320,7 +323,7 @@ func TestRefused(t *testing.T) {
 	if h.shoot.Annotations[v1beta1constants.GardenerOperation] != "" {
 		t.Errorf("annotations %v", h.shoot.Annotations)
 	}
-	if event := <-h.events.Events; !strings.HasPrefix(event, "Warning MaintenanceFailed Updates to the Shoot failed") {
+	if event := h.events.next(); !strings.HasPrefix(event, "Warning MaintenanceFailed Updates to the Shoot failed") {
 		t.Errorf("event %q", event)
 	}
 	controllertest.Change(t, client.Client(h), h.shoot, func(s *gardencorev1beta1.Shoot) {
@@ -353,6 +356,92 @@ func TestFailedShoot(t *testing.T) {
 			annotations[v1beta1constants.GardenerMaintenanceOperation] != "rotate-ssh-keypair" || annotations[v1beta1constants.GardenerOperation] != "" {
 			t.Errorf("wish %q: %s, generation %d after %d, %v", wish, h.versions(), h.shoot.Generation, generation, annotations)
 		}
+	}
+}
+
+// TestGenerationDoesNotRise has an API server that leaves the operation where it
+// is: that is an error, which is tried again, for nobody would begin.
+func TestGenerationDoesNotRise(t *testing.T) {
+	h := newHarness(t)
+	h.ask()
+	deaf := &maintenance.Reconciler{Client: deaf{h.WithWatch}, Clock: h.clock, Recorder: h.events, Config: h.reconciler.Config}
+	_, err := deaf.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(h.shoot)})
+	if err == nil || !strings.Contains(err.Error(), `has not taken up operation "reconcile"`) {
+		t.Errorf("got %v", err)
+	}
+	if h.read(); !strings.HasPrefix(h.status(), "Processing | ") {
+		t.Errorf("it is said to be over: %s", h.status())
+	}
+	if h.reconcile(); !strings.HasPrefix(h.status(), "Succeeded | ") || h.versions() != "1.34.2 1.1.0" {
+		t.Errorf("with one that takes it: %s, %s", h.versions(), h.status())
+	}
+}
+
+// TestNamespacedProfile takes versions from the cloud profile of the Shoot's
+// project: those that are expired there, and here the parent's else.
+func TestNamespacedProfile(t *testing.T) {
+	h := newHarness(t)
+	profile := &gardencorev1beta1.NamespacedCloudProfile{
+		ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "own"},
+		Spec:       gardencorev1beta1.NamespacedCloudProfileSpec{Parent: gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: h.profile.Name}},
+	}
+	controllertest.Create(t, client.Client(h), profile)
+	base := profile.DeepCopy()
+	// As the controller of these profiles merges it, without the newest patch.
+	profile.Status.CloudProfileSpec = *h.profile.Spec.DeepCopy()
+	profile.Status.CloudProfileSpec.Kubernetes.Versions = []gardencorev1beta1.ExpirableVersion{offered("1.34.1"), offered("1.35.4")}
+	h.must(h.Status().Patch(t.Context(), profile, client.MergeFrom(base)))
+	h.fresh(func(s *gardencorev1beta1.Shoot) {
+		s.Spec.CloudProfile = &gardencorev1beta1.CloudProfileReference{Kind: "NamespacedCloudProfile", Name: profile.Name}
+	})
+	h.ask()
+	if h.reconcile(); h.versions() != "1.34.1 1.1.0" {
+		t.Errorf("%s: %s", h.versions(), h.status())
+	}
+	base = profile.DeepCopy()
+	profile.Status.CloudProfileSpec.Kubernetes.Versions[0].Lifecycle = []gardencorev1beta1.LifecycleStage{
+		{Classification: gardencorev1beta1.ClassificationSupported}, {Classification: gardencorev1beta1.ClassificationExpired, StartTime: &metav1.Time{Time: h.clock.Now().Add(-time.Hour)}},
+	}
+	h.must(h.Status().Patch(t.Context(), profile, client.MergeFrom(base)))
+	h.ask()
+	if h.reconcile(); h.versions() != "1.35.4 1.1.0" || !strings.Contains(h.status(), "the version has expired") {
+		t.Errorf("expired there: %s: %s", h.versions(), h.status())
+	}
+}
+
+// TestBindingIsCreated replaces the secret binding of a Shoot that comes to a
+// version without them, for real: the garden takes both, and what it made is
+// found again by the next Shoot with the same binding.
+func TestBindingIsCreated(t *testing.T) {
+	h := newHarness(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "key"}}
+	old := &gardencorev1beta1.SecretBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "old"}, Provider: &gardencorev1beta1.SecretBindingProvider{Type: "local"},
+		SecretRef: corev1.SecretReference{Namespace: h.namespace, Name: secret.Name},
+	}
+	controllertest.Create(t, client.Client(h), secret, old)
+	controllertest.Change(t, client.Client(h), h.profile, func(p *gardencorev1beta1.CloudProfile) {
+		p.Spec.Kubernetes.Versions = append(p.Spec.Kubernetes.Versions, offered("1.33.1"))
+	})
+	h.expire("1.33.1")
+	for range 2 {
+		h.fresh(func(s *gardencorev1beta1.Shoot) {
+			s.Spec.Kubernetes.Version, s.Spec.SecretBindingName = "1.33.1", &old.Name
+		})
+		h.ask()
+		h.reconcile()
+		if got := h.shoot.Spec; got.SecretBindingName != nil || ptr.Deref(got.CredentialsBindingName, "") != "force-migrated-old" || !strings.HasPrefix(got.Kubernetes.Version, "1.34.") {
+			t.Errorf("version %s, bindings %v and %v: %s", got.Kubernetes.Version, got.SecretBindingName, got.CredentialsBindingName, h.status())
+		}
+	}
+	made := &securityv1alpha1.CredentialsBindingList{}
+	h.must(h.List(t.Context(), made, client.InNamespace(h.namespace)))
+	if len(made.Items) != 1 {
+		t.Fatalf("%d bindings were made", len(made.Items))
+	}
+	if b := made.Items[0]; b.CredentialsRef != (corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: h.namespace, Name: "key"}) ||
+		b.Provider.Type != "local" || b.Labels["credentialsbinding.gardener.cloud/status"] != "force-migrated" {
+		t.Errorf("made: %+v", b)
 	}
 }
 
@@ -436,4 +525,40 @@ func (w without) Get(ctx context.Context, key client.ObjectKey, object client.Ob
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "cloudprofiles"}, key.Name)
 	}
 	return w.WithWatch.Get(ctx, key, object, options...)
+}
+
+// deaf is a client of an API that takes operations for annotations like any other.
+type deaf struct{ client.WithWatch }
+
+func (d deaf) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+	if o := (&client.PatchOptions{}).ApplyOptions(options); len(o.DryRun) > 0 {
+		return d.WithWatch.Patch(ctx, object, patch, options...)
+	}
+	return nil // with the generation and the annotation that it was sent with
+}
+
+// recorder keeps events, of which no test has to take any: one that waited for
+// that would never end.
+type recorder struct {
+	lock  sync.Mutex
+	texts []string
+}
+
+// Eventf implements events.EventRecorder.
+func (r *recorder) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.texts = append(r.texts, kind+" "+reason+" "+fmt.Sprintf(note, args...))
+}
+
+// next is the oldest event that was not looked at; empty if there is none.
+func (r *recorder) next() string {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.texts) == 0 {
+		return ""
+	}
+	text := r.texts[0]
+	r.texts = r.texts[1:]
+	return text
 }
