@@ -14,6 +14,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	operationsv1alpha1 "github.com/gardener/gardener/pkg/apis/operations/v1alpha1"
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -71,6 +72,11 @@ func newLoad(t *testing.T) *load {
 // controllers make.
 func (l *load) prepare() {
 	l.Helper()
+	// Managed seeds are clusters of the garden's own project.
+	own := &gardencorev1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: home}, Spec: gardencorev1beta1.ProjectSpec{Namespace: ptr.To(home)}}
+	if err := l.client.Create(l.Context(), own); client.IgnoreAlreadyExists(err) != nil {
+		l.Fatal(err)
+	}
 	for i := range projects {
 		project := &gardencorev1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("soak%d", i), Annotations: confirmed()}}
 		project.Spec.Namespace = ptr.To(projectNamespace(i))
@@ -103,13 +109,15 @@ func kinds(namespaces []string) []kind {
 		{"SecretBinding", 3, namespaces, makeSecretBinding, &gardencorev1beta1.SecretBindingList{}},
 		{"CredentialsBinding", 3, namespaces, makeCredentialsBinding, &securityv1alpha1.CredentialsBindingList{}},
 		{"NamespacedCloudProfile", 1, namespaces, makeNamespacedCloudProfile, &gardencorev1beta1.NamespacedCloudProfileList{}},
-		{"Shoot", 4, namespaces, makeShoot, &gardencorev1beta1.ShootList{}},
+		{"Shoot", 4, append([]string{home}, namespaces...), makeShoot, &gardencorev1beta1.ShootList{}},
 		{"Bastion", 2, namespaces, makeBastion, &operationsv1alpha1.BastionList{}},
 		{"ShootState", 4, namespaces, makeShootState, &gardencorev1beta1.ShootStateList{}},
 		{"BackupEntry", 2, namespaces, makeBackupEntry, &gardencorev1beta1.BackupEntryList{}},
 		{"BackupBucket", 2, nil, makeBackupBucket, &gardencorev1beta1.BackupBucketList{}},
 		{"Seed", 3, nil, makeSeed, &gardencorev1beta1.SeedList{}},
 		{"CloudProfile", 2, nil, makeCloudProfile, &gardencorev1beta1.CloudProfileList{}},
+		{"ManagedSeed", 2, []string{home}, makeManagedSeed, &seedmanagementv1alpha1.ManagedSeedList{}},
+		{"ManagedSeedSet", 2, []string{home}, makeManagedSeedSet, &seedmanagementv1alpha1.ManagedSeedSetList{}},
 		{"ExposureClass", 2, nil, makeExposureClass, &gardencorev1beta1.ExposureClassList{}},
 		{"ControllerDeployment", 2, nil, makeControllerDeployment, &gardencorev1.ControllerDeploymentList{}},
 		{"ControllerRegistration", 3, nil, makeControllerRegistration, &gardencorev1beta1.ControllerRegistrationList{}},
@@ -178,16 +186,20 @@ func makeNamespacedCloudProfile(r *rand.Rand, meta metav1.ObjectMeta) client.Obj
 	}}
 }
 
-func makeShoot(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
-	// As an agent does before it begins.
-	meta.Finalizers = []string{gardencorev1beta1.GardenerName}
-	shoot := &gardencorev1beta1.Shoot{ObjectMeta: meta, Spec: gardencorev1beta1.ShootSpec{
+func shootSpec() gardencorev1beta1.ShootSpec {
+	return gardencorev1beta1.ShootSpec{
 		CloudProfile: &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: "local"},
 		Region:       "local", Kubernetes: gardencorev1beta1.Kubernetes{Version: "1.36.3"},
 		Provider: gardencorev1beta1.Provider{Type: "local", Workers: []gardencorev1beta1.Worker{{
 			Name: "worker", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: "local"},
 		}}},
-	}}
+	}
+}
+
+func makeShoot(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
+	// As an agent does before it begins.
+	meta.Finalizers = []string{gardencorev1beta1.GardenerName}
+	shoot := &gardencorev1beta1.Shoot{ObjectMeta: meta, Spec: shootSpec()}
 	if sometimes(r) {
 		shoot.Spec.SeedName = ptr.To(pick(r, "seed", 3))
 	}
@@ -245,6 +257,30 @@ func makeSeed(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
 		})
 	}
 	return seed
+}
+
+// gardenlet is the least configuration that makes a managed seed.
+const gardenlet = `{"apiVersion":"gardenlet.config.gardener.cloud/v1alpha1","kind":"GardenletConfiguration",
+	"seedConfig":{"spec":{"provider":{"type":"local","region":"local"},"networks":{"pods":"10.1.0.0/16","services":"10.2.0.0/16"}}}}`
+
+func makeManagedSeed(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
+	managed := &seedmanagementv1alpha1.ManagedSeed{ObjectMeta: meta}
+	managed.Spec.Shoot = &seedmanagementv1alpha1.Shoot{Name: pick(r, "shoot", 4)}
+	managed.Spec.Gardenlet.Config.Raw = []byte(gardenlet)
+	return managed
+}
+
+// makeManagedSeedSet wants up to two clusters, which get as far as the agents of
+// the load take them.
+func makeManagedSeedSet(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
+	labels := map[string]string{"set": meta.Name}
+	set := &seedmanagementv1alpha1.ManagedSeedSet{ObjectMeta: meta, Spec: seedmanagementv1alpha1.ManagedSeedSetSpec{
+		Replicas: ptr.To(r.Int32N(3)), Selector: metav1.LabelSelector{MatchLabels: labels},
+		Template:      seedmanagementv1alpha1.ManagedSeedTemplate{ObjectMeta: metav1.ObjectMeta{Labels: labels}},
+		ShootTemplate: gardencorev1beta1.ShootTemplate{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: shootSpec()},
+	}}
+	set.Spec.Template.Spec.Gardenlet.Config.Raw = []byte(gardenlet)
+	return set
 }
 
 func makeCloudProfile(r *rand.Rand, meta metav1.ObjectMeta) client.Object {
@@ -388,8 +424,8 @@ func (l *load) report() {
 	}
 }
 
-// playAgents does what seeds' agents do at the end of an object's life: they let
-// go of it.
+// playAgents does what seeds' agents do: they let go of clusters at the end of
+// their life, and bring those of sets up.
 func (l *load) playAgents(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -399,6 +435,7 @@ func (l *load) playAgents(ctx context.Context) (stop func()) {
 			if err := l.client.List(ctx, shoots); err == nil {
 				for i := range shoots.Items {
 					l.letGo(ctx, &shoots.Items[i])
+					l.bringUp(ctx, &shoots.Items[i])
 				}
 			}
 			sleep(ctx, 500*time.Millisecond)
@@ -414,4 +451,16 @@ func (l *load) letGo(ctx context.Context, shoot *gardencorev1beta1.Shoot) {
 	}
 	// What does not succeed now does in half a second.
 	_ = l.client.Patch(ctx, shoot, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+func (l *load) bringUp(ctx context.Context, shoot *gardencorev1beta1.Shoot) {
+	if shoot.DeletionTimestamp != nil || metav1.GetControllerOf(shoot) == nil || shoot.Status.ObservedGeneration == shoot.Generation {
+		return
+	}
+	base := shoot.DeepCopy()
+	shoot.Status.ObservedGeneration = shoot.Generation
+	shoot.Status.LastOperation = &gardencorev1beta1.LastOperation{
+		Type: gardencorev1beta1.LastOperationTypeCreate, State: gardencorev1beta1.LastOperationStateSucceeded, Progress: 100, LastUpdateTime: metav1.Now(),
+	}
+	_ = l.client.Status().Patch(ctx, shoot, client.MergeFrom(base)) // as above
 }
