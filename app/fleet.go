@@ -87,12 +87,12 @@ func addFleet(ctx context.Context, mgr manager.Manager, c FleetConfig) error {
 			return fmt.Errorf("adding controller %s: %w", one.Declare().Controller, err)
 		}
 	}
-	return nil
+	return controllerregistration.AddToManager(mgr, *c.ControllerManager)
 }
 
 // Declarations are what the fleet's controllers read and write, by name.
 func Declarations() []declaration.Declaration {
-	var all []declaration.Declaration
+	all := controllerregistration.Declarations()
 	fleet := defaultFleet()
 	// The one that runs only where it is asked for.
 	fleet.ControllerManager.Controllers.Event = &controllermanagerconfigv1alpha1.EventControllerConfiguration{}
@@ -123,7 +123,7 @@ func defaultFleet() FleetConfig {
 }
 
 // fleetControllers lists every controller that keeps the fleet, whichever
-// process runs them.
+// process runs them, but for those of extensions, which come together.
 func fleetControllers(c FleetConfig) []fleetController {
 	own := c.ControllerManager.Controllers
 	all := []fleetController{
@@ -163,9 +163,6 @@ func fleetControllers(c FleetConfig) []fleetController {
 		&retry.Reconciler{Config: *own.ShootRetry},
 		&statuslabel.Reconciler{Config: *own.ShootStatusLabel},
 		&shootstate.Reconciler{Config: *own.ShootState},
-	}
-	for _, one := range controllerregistration.Controllers(*c.ControllerManager) {
-		all = append(all, one)
 	}
 	if own.Event != nil {
 		all = append(all, &event.Reconciler{Config: *own.Event})

@@ -18,19 +18,17 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 )
 
-// Controller is one of them.
-type Controller interface {
+type controller interface {
 	AddToManager(mgr manager.Manager) error
 	Declare() declaration.Declaration
 }
 
-// Controllers are all of them.
-func Controllers(cfg controllermanagerconfigv1alpha1.ControllerManagerConfiguration) []Controller {
+func controllers(cfg controllermanagerconfigv1alpha1.ControllerManagerConfiguration) []controller {
 	var own controllermanagerconfigv1alpha1.ControllerRegistrationControllerConfiguration
 	if c := cfg.Controllers.ControllerRegistration; c != nil {
 		own = *c
 	}
-	return []Controller{
+	return []controller{
 		&clusterfinalizer.Reconciler{Config: own},
 		&seed.Reconciler{Config: own},
 		&shoot.Reconciler{Config: own},
@@ -41,10 +39,19 @@ func Controllers(cfg controllermanagerconfigv1alpha1.ControllerManagerConfigurat
 
 // AddToManager adds all of them.
 func AddToManager(mgr manager.Manager, cfg controllermanagerconfigv1alpha1.ControllerManagerConfiguration) error {
-	for _, c := range Controllers(cfg) {
+	for _, c := range controllers(cfg) {
 		if err := c.AddToManager(mgr); err != nil {
 			return fmt.Errorf("adding controller %s: %w", c.Declare().Controller, err)
 		}
 	}
 	return nil
+}
+
+// Declarations are what each of them reads and writes.
+func Declarations() []declaration.Declaration {
+	var all []declaration.Declaration
+	for _, c := range controllers(controllermanagerconfigv1alpha1.ControllerManagerConfiguration{}) {
+		all = append(all, c.Declare())
+	}
+	return all
 }

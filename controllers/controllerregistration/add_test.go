@@ -81,8 +81,7 @@ func TestTogether(t *testing.T) {
 // TestDeclarations wants each controller to say what it writes.
 func TestDeclarations(t *testing.T) {
 	names := map[string]bool{}
-	for _, c := range controllerregistration.Controllers(controllermanagerconfigv1alpha1.ControllerManagerConfiguration{}) {
-		d := c.Declare()
+	for _, d := range controllerregistration.Declarations() {
 		if d.Controller == "" || names[d.Controller] || len(d.Reads) == 0 || len(d.Writes) == 0 {
 			t.Errorf("got %+v", d)
 		}

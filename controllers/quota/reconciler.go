@@ -13,17 +13,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
-	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger and its events.
@@ -36,20 +32,19 @@ type Reconciler struct {
 	Config   controllermanagerconfigv1alpha1.QuotaControllerConfiguration
 }
 
-// Declare says what the controller reads and writes.
-func (*Reconciler) Declare() declaration.Declaration {
-	return declaration.Declaration{
-		Controller: Name,
-		Reads: []declaration.Read{
-			{Resource: "quotas.core.gardener.cloud"},
-			{Resource: "secretbindings.core.gardener.cloud"}, {Resource: "credentialsbindings.security.gardener.cloud"},
+func (r *Reconciler) controller() guard.Controller {
+	return guard.Controller{
+		Name: Name, Guarded: &gardencorev1beta1.Quota{}, Resource: "quotas.core.gardener.cloud",
+		Referrers: []guard.Referrer{
+			guard.By(&gardencorev1beta1.SecretBinding{}, "secretbindings.core.gardener.cloud", func(b *gardencorev1beta1.SecretBinding) []types.NamespacedName { return names(b.Quotas) }),
+			guard.By(&securityv1alpha1.CredentialsBinding{}, "credentialsbindings.security.gardener.cloud", func(b *securityv1alpha1.CredentialsBinding) []types.NamespacedName { return names(b.Quotas) }),
 		},
-		Writes: []declaration.Write{
-			{Resource: "quotas.core.gardener.cloud", Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}},
-			declaration.Events(),
-		},
+		Syncs: r.Config.ConcurrentSyncs,
 	}
 }
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration { return r.controller().Declare() }
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
@@ -62,15 +57,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if err := index.EnsureBindings(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	return builder.ControllerManagedBy(mgr).
-		Named(Name).
-		For(&gardencorev1beta1.Quota{}).
-		Watches(&gardencorev1beta1.SecretBinding{}, guard.Referrers(func(b *gardencorev1beta1.SecretBinding) []types.NamespacedName { return names(b.Quotas) })).
-		Watches(&securityv1alpha1.CredentialsBinding{}, guard.Referrers(func(b *securityv1alpha1.CredentialsBinding) []types.NamespacedName { return names(b.Quotas) })).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
-		}).
-		Complete(observe.Reconciler(Name, r))
+	return r.controller().AddToManager(mgr, r)
 }
 
 func names(refs []corev1.ObjectReference) []types.NamespacedName {

@@ -61,7 +61,12 @@ func DNSProviderSecretName() Field {
 	return Field{"spec.dns.providers[*].secretName", "1.35", "use credentialsRef"}
 }
 
-// Fields are all of them, in the order of the versions without them.
+// IPVS is a mode of kube-proxy that Kubernetes has deprecated, and still has.
+func IPVS() Field {
+	return Field{"spec.kubernetes.kubeProxy.mode", "1.35", "use IPTables or NFTables"}
+}
+
+// Fields are all that are gone, in the order of the versions without them.
 func Fields() []Field {
 	return []Field{
 		PodEvictionTimeout(), MaxEmptyBulkDelete(), SecretBindingName(), AnonymousAuthentication(), KubeMaxPDVols(),

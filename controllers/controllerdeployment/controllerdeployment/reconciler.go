@@ -13,10 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -24,7 +21,6 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
-	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 // Name is the controller's name, and with it that of its logger and its events.
@@ -42,17 +38,17 @@ type Reconciler struct {
 	RateLimiter workqueue.TypedRateLimiter[reconcile.Request]
 }
 
-// Declare says what the controller reads and writes.
-func (*Reconciler) Declare() declaration.Declaration {
-	return declaration.Declaration{
-		Controller: Name,
-		Reads:      []declaration.Read{{Resource: "controllerdeployments.core.gardener.cloud"}, {Resource: "controllerregistrations.core.gardener.cloud"}},
-		Writes: []declaration.Write{
-			{Resource: "controllerdeployments.core.gardener.cloud", Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}},
-			declaration.Events(),
-		},
+func (r *Reconciler) controller() guard.Controller {
+	return guard.Controller{
+		Name: Name, Guarded: &gardencorev1.ControllerDeployment{}, Resource: "controllerdeployments.core.gardener.cloud",
+		Predicates: []predicate.Predicate{predicate.GenerationChangedPredicate{}},
+		Referrers:  []guard.Referrer{guard.By(&gardencorev1beta1.ControllerRegistration{}, "controllerregistrations.core.gardener.cloud", deploymentsOf)},
+		Syncs:      r.Config.ConcurrentSyncs, RateLimiter: r.RateLimiter,
 	}
 }
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration { return r.controller().Declare() }
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
@@ -65,15 +61,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if err := index.EnsureRegistrationDeployment(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	return builder.ControllerManagedBy(mgr).
-		Named(Name).
-		For(&gardencorev1.ControllerDeployment{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&gardencorev1beta1.ControllerRegistration{}, guard.Referrers(deploymentsOf)).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
-			RateLimiter:             r.RateLimiter,
-		}).
-		Complete(observe.Reconciler(Name, r))
+	return r.controller().AddToManager(mgr, r)
 }
 
 func deploymentsOf(registration *gardencorev1beta1.ControllerRegistration) []types.NamespacedName {

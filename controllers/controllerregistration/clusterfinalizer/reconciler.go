@@ -12,10 +12,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -25,7 +22,6 @@ import (
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
-	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 const (
@@ -43,7 +39,22 @@ type Reconciler struct {
 	Config   controllermanagerconfigv1alpha1.ControllerRegistrationControllerConfiguration
 }
 
-// Declare tells what the controller reads and writes.
+// controllers are one for each kind.
+func (r *Reconciler) controllers() []guard.Controller {
+	of := func(name string, guarded client.Object, resource string, refers func(*gardencorev1beta1.ControllerInstallation) []types.NamespacedName) guard.Controller {
+		return guard.Controller{
+			Name: Name + "." + name, Guarded: guarded, Resource: resource, Predicates: []predicate.Predicate{undecided()},
+			Referrers: []guard.Referrer{guard.By(&gardencorev1beta1.ControllerInstallation{}, "controllerinstallations.core.gardener.cloud", refers)},
+			Syncs:     r.Config.ConcurrentSyncs,
+		}
+	}
+	return []guard.Controller{
+		of("seed", &gardencorev1beta1.Seed{}, "seeds.core.gardener.cloud", seedOf),
+		of("shoot", &gardencorev1beta1.Shoot{}, "shoots.core.gardener.cloud", shootOf),
+	}
+}
+
+// Declare says what the controllers of both kinds read and write.
 func (r *Reconciler) Declare() declaration.Declaration {
 	const seeds, shoots = "seeds.core.gardener.cloud", "shoots.core.gardener.cloud"
 	finalizers := []string{"metadata.finalizers"}
@@ -65,22 +76,9 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(Name + "-controller")
 	}
-	options := controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}
-	for _, kind := range []struct {
-		name   string
-		object client.Object
-		of     func(*gardencorev1beta1.ControllerInstallation) []types.NamespacedName
-	}{
-		{"seed", &gardencorev1beta1.Seed{}, seedOf},
-		{"shoot", &gardencorev1beta1.Shoot{}, shootOf},
-	} {
-		if err := builder.ControllerManagedBy(mgr).
-			Named(Name+"."+kind.name).
-			For(kind.object, builder.WithPredicates(undecided())).
-			Watches(&gardencorev1beta1.ControllerInstallation{}, guard.Referrers(kind.of)).
-			WithOptions(options).
-			Complete(observe.Reconciler(Name+"."+kind.name, r)); err != nil {
-			return fmt.Errorf("adding controller %s.%s: %w", Name, kind.name, err)
+	for _, one := range r.controllers() {
+		if err := one.AddToManager(mgr, r); err != nil {
+			return fmt.Errorf("adding controller %s: %w", one.Name, err)
 		}
 	}
 	return nil

@@ -11,17 +11,13 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
 	"github.com/loam-cloud/loam/controllers/internal/guard"
-	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
 
 const (
@@ -39,15 +35,16 @@ type Reconciler struct {
 	Config   controllermanagerconfigv1alpha1.ControllerRegistrationControllerConfiguration
 }
 
-// Declare tells what the controller reads and writes.
-func (r *Reconciler) Declare() declaration.Declaration {
-	const registrations = "controllerregistrations.core.gardener.cloud"
-	return declaration.Declaration{
-		Controller: Name,
-		Reads:      []declaration.Read{{Resource: registrations}, {Resource: "controllerinstallations.core.gardener.cloud"}},
-		Writes:     []declaration.Write{{Resource: registrations, Verbs: []string{"patch"}, Fields: []string{"metadata.finalizers"}}, declaration.Events()},
+func (r *Reconciler) controller() guard.Controller {
+	return guard.Controller{
+		Name: Name, Guarded: &gardencorev1beta1.ControllerRegistration{}, Resource: "controllerregistrations.core.gardener.cloud",
+		Referrers: []guard.Referrer{guard.By(&gardencorev1beta1.ControllerInstallation{}, "controllerinstallations.core.gardener.cloud", registrationOf)},
+		Syncs:     r.Config.ConcurrentSyncs,
 	}
 }
+
+// Declare says what the controller reads and writes.
+func (r *Reconciler) Declare() declaration.Declaration { return r.controller().Declare() }
 
 // AddToManager adds the controller. Fields left nil are filled from the manager.
 func (r *Reconciler) AddToManager(mgr manager.Manager) error {
@@ -57,12 +54,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(Name + "-controller")
 	}
-	return builder.ControllerManagedBy(mgr).
-		Named(Name).
-		For(&gardencorev1beta1.ControllerRegistration{}).
-		Watches(&gardencorev1beta1.ControllerInstallation{}, guard.Referrers(registrationOf)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs)}).
-		Complete(observe.Reconciler(Name, r))
+	return r.controller().AddToManager(mgr, r)
 }
 
 func registrationOf(installation *gardencorev1beta1.ControllerInstallation) []types.NamespacedName {

@@ -101,7 +101,7 @@ func (r *Reconciler) AddToManager(mgr manager.Manager, syncs int) error {
 	for _, kind := range r.kinds() {
 		b = b.Watches(metadata(kind), handler.TypedEnqueueRequestsFromMapFunc(r.ofCredentials(kind)), builder.WithPredicates(markChanged()))
 	}
-	if err := b.Complete(reconcile.TypedFunc[Reference](r.reconcileCredentials)); err != nil {
+	if err := b.Complete(observe.Reconciler(r.Name+suffix, reconcile.TypedFunc[Reference](r.reconcileCredentials))); err != nil {
 		return fmt.Errorf("adding controller %s: %w", r.Name+suffix, err)
 	}
 	return nil

@@ -34,12 +34,12 @@ const (
 )
 
 // Reconciler counts the failures of inner in the metrics of the process.
-func Reconciler(controller string, inner reconcile.Reconciler) reconcile.Reconciler {
+func Reconciler[R comparable](controller string, inner reconcile.TypedReconciler[R]) reconcile.TypedReconciler[R] {
 	return In(metrics.Registry, controller, inner)
 }
 
 // In counts in another registry.
-func In(registry prometheus.Registerer, controller string, inner reconcile.Reconciler) reconcile.Reconciler {
+func In[R comparable](registry prometheus.Registerer, controller string, inner reconcile.TypedReconciler[R]) reconcile.TypedReconciler[R] {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: Failures, Help: "Reconciliations that failed, by controller and by what it would take to succeed.",
 	}, []string{"controller", "fault"})
@@ -55,20 +55,17 @@ func In(registry prometheus.Registerer, controller string, inner reconcile.Recon
 	for _, kind := range []fault.Kind{fault.Invalid, fault.Waiting, fault.Transient, fault.Exhausted, fault.Denied, fault.Missing, fault.Internal} {
 		own.WithLabelValues(string(kind)) // at 0: the first failure is an increase, too
 	}
-	return observed{
-		inner, own,
-		workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstPause, lastPause),
-	}
+	return observed[R]{inner, own, workqueue.NewTypedItemExponentialFailureRateLimiter[R](firstPause, lastPause)}
 }
 
-type observed struct {
-	inner    reconcile.Reconciler
+type observed[R comparable] struct {
+	inner    reconcile.TypedReconciler[R]
 	failures *prometheus.CounterVec
-	pauses   workqueue.TypedRateLimiter[reconcile.Request]
+	pauses   workqueue.TypedRateLimiter[R]
 }
 
-// Reconcile implements reconcile.Reconciler.
-func (o observed) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+// Reconcile implements reconcile.TypedReconciler.
+func (o observed[R]) Reconcile(ctx context.Context, request R) (reconcile.Result, error) {
 	result, err := o.inner.Reconcile(ctx, request)
 	if err != nil {
 		o.failures.WithLabelValues(string(kind(err))).Inc()

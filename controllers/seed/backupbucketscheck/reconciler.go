@@ -6,24 +6,17 @@
 package backupbucketscheck
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -31,15 +24,11 @@ import (
 	"github.com/loam-cloud/loam/controllers/condition"
 	"github.com/loam-cloud/loam/controllers/declaration"
 	"github.com/loam-cloud/loam/controllers/index"
-	"github.com/loam-cloud/loam/controllers/internal/observe"
 	"github.com/loam-cloud/loam/controllers/seed/internal/check"
 )
 
 // Name is the controller's name.
 const Name = "seed.backupbucketscheck"
-
-// defaultPeriod is Gardener's default of Config.SyncPeriod.
-const defaultPeriod = 30 * time.Second
 
 // Reconciler judges Seeds by their BackupBuckets.
 type Reconciler struct {
@@ -67,19 +56,14 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}
 	}
-	return builder.ControllerManagedBy(mgr).
-		Named(Name).
-		// The last bucket may have gone while nothing ran.
-		For(&gardencorev1beta1.Seed{}, builder.WithPredicates(predicate.Funcs{
-			UpdateFunc: func(event.UpdateEvent) bool { return false },
-			DeleteFunc: func(event.DeleteEvent) bool { return false },
-		})).
-		Watches(&gardencorev1beta1.BackupBucket{}, handler.EnqueueRequestsFromMapFunc(seedOf), builder.WithPredicates(changed())).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: ptr.Deref(r.Config.ConcurrentSyncs, controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs),
-			ReconciliationTimeout:   r.period(),
-		}).
-		Complete(observe.Reconciler(Name, r))
+	return r.check().AddToManager(mgr, Name, check.Watch{Judged: &gardencorev1beta1.BackupBucket{}, SeedOf: seedOf, Changed: changed()}, r)
+}
+
+func (r *Reconciler) check() check.Check {
+	return check.Check{
+		Client: r.Client, Clock: r.Clock,
+		Syncs: r.Config.ConcurrentSyncs, Period: r.Config.SyncPeriod, Thresholds: r.Config.ConditionThresholds,
+	}
 }
 
 // changed lets buckets through that came, went, or have another error.
@@ -97,34 +81,17 @@ func problem(bucket *gardencorev1beta1.BackupBucket) string {
 	return ptr.Deref(bucket.Status.LastError, gardencorev1beta1.LastError{}).Description
 }
 
-func seedOf(_ context.Context, object client.Object) []reconcile.Request {
-	bucket, ok := object.(*gardencorev1beta1.BackupBucket)
-	if !ok || bucket.Spec.SeedName == nil {
-		return nil
+func seedOf(object client.Object) string {
+	if bucket, ok := object.(*gardencorev1beta1.BackupBucket); ok {
+		return ptr.Deref(bucket.Spec.SeedName, "")
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: *bucket.Spec.SeedName}}}
-}
-
-func (r *Reconciler) period() time.Duration {
-	return cmp.Or(ptr.Deref(r.Config.SyncPeriod, metav1.Duration{}).Duration, defaultPeriod)
+	return ""
 }
 
 // Reconcile judges one Seed.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	seed := &gardencorev1beta1.Seed{}
-	if err := r.Client.Get(ctx, request.NamespacedName, seed); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
-	}
 	list := &gardencorev1beta1.BackupBucketList{}
-	if err := r.Client.List(ctx, list, client.MatchingFields{index.SeedName: seed.Name}); err != nil {
-		return reconcile.Result{}, fmt.Errorf("listing backup buckets of seed %q: %w", seed.Name, err)
-	}
-	if len(list.Items) == 0 && !check.Has(seed, gardencorev1beta1.SeedBackupBucketsReady) {
-		return reconcile.Result{}, nil // the first bucket wakes it
-	}
-	return check.Reporter{
-		Client: r.Client, Clock: r.Clock, Thresholds: r.Config.ConditionThresholds, Period: r.period(),
-	}.Report(ctx, seed, decide(list.Items))
+	return r.check().Judge(ctx, request.Name, gardencorev1beta1.SeedBackupBucketsReady, list, index.SeedName, func() gardencorev1beta1.Condition { return decide(list.Items) })
 }
 
 // decide judges the buckets of a Seed.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/garden/releases"
 	"github.com/loam-cloud/loam/garden/validation/shoots/components"
 )
 
@@ -24,30 +25,35 @@ func Warnings(shoot *core.Shoot, facts Facts) []string {
 			all = append(all, at.String()+": "+text)
 		}
 	}
-	former(spec.SecretBindingName != nil, path.Child("secretBindingName"), "is a former field: use credentialsBindingName")
+	gone := func(set bool, at *field.Path, what releases.Field) {
+		former(set, at, fmt.Sprintf("is a former field, not there from Kubernetes %s on: %s", what.Since, what.Instead))
+	}
+	gone(spec.SecretBindingName != nil, path.Child("secretBindingName"), releases.SecretBindingName())
 	if spec.DNS != nil {
 		former(len(spec.DNS.Providers) > 1, path.Child("dns", "providers"), "more than one will not be accepted in future")
 		for i, provider := range spec.DNS.Providers {
 			at := path.Child("dns", "providers").Index(i)
-			former(provider.SecretName != nil, at.Child("secretName"), "is a former field: use credentialsRef")
+			gone(provider.SecretName != nil, at.Child("secretName"), releases.DNSProviderSecretName())
 			former(provider.Primary != nil, at.Child("primary"), "is a former field: the first provider is the primary one")
 			former(provider.Domains != nil, at.Child("domains"), "is a former field: configure the DNS extension")
 			former(provider.Zones != nil, at.Child("zones"), "is a former field: configure the DNS extension")
 		}
 	}
 	if addons := spec.Addons; addons != nil {
-		former(addons.KubernetesDashboard != nil && addons.KubernetesDashboard.Enabled || addons.NginxIngress != nil && addons.NginxIngress.Enabled,
-			path.Child("addons"), "will not be accepted from Kubernetes 1.35 on")
+		at := path.Child("addons")
+		gone(addons.KubernetesDashboard != nil && addons.KubernetesDashboard.Enabled, at.Child("kubernetesDashboard", "enabled"), releases.KubernetesDashboard())
+		gone(addons.NginxIngress != nil && addons.NginxIngress.Enabled, at.Child("nginxIngress", "enabled"), releases.NginxIngress())
 	}
 	kubernetes := path.Child("kubernetes")
 	if server := spec.Kubernetes.KubeAPIServer; server != nil {
-		former(server.EnableAnonymousAuthentication != nil, kubernetes.Child("kubeAPIServer", "enableAnonymousAuthentication"), "is a former field, which will not be accepted from Kubernetes 1.35 on: use structuredAuthentication")
+		gone(server.EnableAnonymousAuthentication != nil, kubernetes.Child("kubeAPIServer", "enableAnonymousAuthentication"), releases.AnonymousAuthentication())
 	}
 	if scaler := spec.Kubernetes.ClusterAutoscaler; scaler != nil {
 		former(len(scaler.IgnoreTaints) > 0, kubernetes.Child("clusterAutoscaler", "ignoreTaints"), "is a former field: use startupTaints")
 	}
 	if proxy := spec.Kubernetes.KubeProxy; proxy != nil && proxy.Mode != nil {
-		former(*proxy.Mode == core.ProxyModeIPVS, kubernetes.Child("kubeProxy", "mode"), "IPVS is deprecated from Kubernetes 1.35 on: use IPTables or NFTables")
+		ipvs := releases.IPVS()
+		former(*proxy.Mode == core.ProxyModeIPVS, kubernetes.Child("kubeProxy", "mode"), fmt.Sprintf("IPVS is deprecated from Kubernetes %s on: %s", ipvs.Since, ipvs.Instead))
 	}
 	for _, gate := range components.UnknownGates(shoot) {
 		all = append(all, fmt.Sprintf("%s: feature gate %s is not known here: make sure that Kubernetes %s has it", kubernetes, gate, spec.Kubernetes.Version))

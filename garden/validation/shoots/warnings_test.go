@@ -25,7 +25,7 @@ func TestWarnings(t *testing.T) {
 		"expires soon":       {facts: ends(29 * 24 * time.Hour), want: []string{"spec.kubernetes.version: Kubernetes 1.36.3 expires on 2026-12-19"}},
 		"expires late":       {facts: ends(31 * 24 * time.Hour)},
 		"image has expired":  {change: func(s *core.Shoot) { worker(s).Machine.Image.Version = "1300.0.0" }, want: []string{pool + ".machine.image.version: image linux 1300.0.0 has expired"}},
-		"secret binding":     {change: func(s *core.Shoot) { s.Spec.SecretBindingName = new("s") }, want: []string{"spec.secretBindingName: is a former field: use credentialsBindingName"}},
+		"secret binding":     {change: func(s *core.Shoot) { s.Spec.SecretBindingName = new("s") }, want: []string{"spec.secretBindingName: is a former field, not there from Kubernetes 1.34 on: use credentialsBindingName"}},
 		"proxy": {change: func(s *core.Shoot) {
 			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Mode: new(core.ProxyModeIPVS)}
 		}, want: []string{"spec.kubernetes.kubeProxy.mode: IPVS is deprecated"}},
