@@ -1,14 +1,18 @@
 package app
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	componentbaseconfigv1alpha1 "k8s.io/component-base/config/v1alpha1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -42,6 +46,24 @@ func TestFleetOptions(t *testing.T) {
 	}
 	if limit := managerOptions(logr.Discard()).Controller.ReconciliationTimeout; limit != 3*time.Minute {
 		t.Errorf("in a garden one look may take %s", limit)
+	}
+}
+
+// TestCheckServer refuses servers that are too old, or do not say how old they are.
+func TestCheckServer(t *testing.T) {
+	for version, want := range map[string]string{
+		"v1.36.3": "", "v1.32.0": "", "v1.33.1-eks-12": "",
+		"v1.31.9": "the controllers need 1.32.0 or newer", "v0.0.0-master+$Format:%H$": "the controllers need 1.32.0 or newer", "": "cannot be read",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = fmt.Fprintf(w, `{"major":"1","minor":"0","gitVersion":%q}`, version)
+		}))
+		err := checkServer(&rest.Config{Host: server.URL})
+		server.Close()
+		if want == "" && err != nil || want != "" && (!errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("version %q: %v", version, err)
+		}
 	}
 }
 

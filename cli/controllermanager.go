@@ -10,7 +10,9 @@ import (
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	componentbaseconfigv1alpha1 "k8s.io/component-base/config/v1alpha1"
 
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/cli/managerconfig"
@@ -38,15 +40,12 @@ The configuration file is Gardener's own ControllerManagerConfiguration
 			if !slices.Contains(schedulerconfigv1alpha1.Strategies, schedulerconfigv1alpha1.CandidateDeterminationStrategy(strategy)) {
 				return fault.Wrap(fault.Invalid, field.NotSupported(field.NewPath("scheduling-strategy"), strategy, schedulerconfigv1alpha1.Strategies))
 			}
-			connection := c.GardenClientConnection
-			rest, err := clusterConfig(cmp.Or(os.Getenv(clientcmd.RecommendedConfigPathEnvVar), connection.Kubeconfig))
+			config, err := managerConnection(c.GardenClientConnection)
 			if err != nil {
 				return err
 			}
-			rest.QPS, rest.Burst = connection.QPS, int(connection.Burst)
-			rest.ContentType, rest.AcceptContentTypes = connection.ContentType, connection.AcceptContentTypes
 			gates, _ := managerconfig.ReadGates(c.FeatureGates) // judged when the file was read
-			return app.ControllerManager(cmd.Context(), rest, app.FleetConfig{
+			return app.ControllerManager(cmd.Context(), config, app.FleetConfig{
 				ControllerManager:   c,
 				Scheduling:          schedulerconfigv1alpha1.ShootSchedulerConfiguration{Strategy: schedulerconfigv1alpha1.CandidateDeterminationStrategy(strategy)},
 				DisableNginxIngress: gates.DisableNginxIngress,
@@ -58,6 +57,18 @@ The configuration file is Gardener's own ControllerManagerConfiguration
 	f.StringVar(&file, "config", "", "configuration file; without one the defaults are used")
 	f.StringVar(&strategy, "scheduling-strategy", string(schedulerconfigv1alpha1.Default), "how a seed is chosen: SameRegion or MinimalDistance")
 	return cmd
+}
+
+// managerConnection reads the kubeconfig of the environment, else that of the
+// configuration, else what a pod has.
+func managerConnection(c componentbaseconfigv1alpha1.ClientConnectionConfiguration) (*rest.Config, error) {
+	config, err := clusterConfig(cmp.Or(os.Getenv(clientcmd.RecommendedConfigPathEnvVar), c.Kubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = c.QPS, int(c.Burst)
+	config.ContentType, config.AcceptContentTypes = c.ContentType, c.AcceptContentTypes
+	return config, nil
 }
 
 // readControllerManagerConfig reads and defaults a configuration; an empty path

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	componentbaseconfigv1alpha1 "k8s.io/component-base/config/v1alpha1"
 )
 
 const controllerManagerHead = "apiVersion: controllermanager.config.gardener.cloud/v1alpha1\nkind: ControllerManagerConfiguration\n"
@@ -57,6 +61,26 @@ func TestControllerManagerConfigRefuses(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v: nothing about %s", name, err, want)
 			}
+		}
+	}
+}
+
+// TestEnvironmentWins over the kubeconfig of the file, of which the rest counts.
+func TestEnvironmentWins(t *testing.T) {
+	write := func(name, server string) string {
+		path := filepath.Join(t.TempDir(), name)
+		text := "apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: " + server + "}}]\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	connection := componentbaseconfigv1alpha1.ClientConnectionConfiguration{Kubeconfig: write("file", "https://file.invalid"), QPS: 7, Burst: 9, ContentType: "application/json"}
+	for environment, want := range map[string]string{"": "https://file.invalid", write("environment", "https://environment.invalid"): "https://environment.invalid"} {
+		t.Setenv("KUBECONFIG", environment)
+		config, err := managerConnection(connection)
+		if err != nil || config.Host != want || config.QPS != 7 || config.Burst != 9 || config.ContentType != "application/json" {
+			t.Errorf("with %q in the environment: %+v, %v", environment, config, err)
 		}
 	}
 }
