@@ -74,7 +74,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.Client.Get(ctx, request.NamespacedName, set); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if set.DeletionTimestamp == nil {
+	// As it was when its replicas were counted: what is written below comes back
+	// with a deletion that was asked for since, and a replica may be made since.
+	leaves := set.DeletionTimestamp != nil
+	if !leaves {
 		if err := finalizer.Add(ctx, r.Client, set, gardencorev1beta1.GardenerName); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -97,7 +100,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.report(ctx, set, d.status); err != nil {
 		return reconcile.Result{}, err
 	}
-	if set.DeletionTimestamp != nil && len(replicas) == 0 {
+	if leaves && len(replicas) == 0 {
 		return reconcile.Result{}, finalizer.Remove(ctx, r.Client, set, gardencorev1beta1.GardenerName)
 	}
 	return reconcile.Result{RequeueAfter: r.period()}, nil

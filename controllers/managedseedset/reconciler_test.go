@@ -20,6 +20,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -315,6 +316,27 @@ func (l lagging) List(ctx context.Context, list client.ObjectList, opts ...clien
 		return nil
 	}
 	return l.Client.List(ctx, list, opts...)
+}
+
+// TestDeletedWhileAReplicaIsMade wants a set that is deleted in that moment to
+// wait for the replica.
+func TestDeletedWhileAReplicaIsMade(t *testing.T) {
+	h := newHarness(t, 1)
+	h.reconciler.Client = interceptor.NewClient(h.garden, interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			h.must(c.Delete(ctx, h.set.DeepCopy()))
+			return c.SubResource(subresource).Patch(ctx, object, patch, opts...)
+		},
+	})
+	h.reconcile()
+	if !h.exists(h.shoot(0)) || !h.exists(h.set) || h.set.DeletionTimestamp == nil {
+		t.Fatalf("want the replica, and the set in deletion: %+v", h.set.ObjectMeta)
+	}
+	h.reconciler.Client = h.garden
+	h.reconcile()
+	if h.reconcile(); h.exists(h.shoot(0)) || h.exists(h.set) {
+		t.Error("the replica or its set is still there")
+	}
 }
 
 // TestLaggingCache must not make a replica that is there.
