@@ -9,11 +9,14 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
+	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -163,6 +166,7 @@ func (l *load) checkLiving(w *world) []string {
 	problems = append(problems, checkDeletions(w)...)
 	problems = append(problems, checkSeedNamespaces(w)...)
 	problems = append(problems, checkInstallations(w)...)
+	problems = append(problems, checkOwners(w)...)
 	return append(problems, checkRoles(w, projects)...)
 }
 
@@ -279,6 +283,21 @@ func checkInstallations(w *world) []string {
 	return problems
 }
 
+// checkOwners wants none of what a set has made to outlive it.
+func checkOwners(w *world) []string {
+	there := map[types.UID]bool{}
+	each(w, "ManagedSeedSet", func(s *seedmanagementv1alpha1.ManagedSeedSet) { there[s.UID] = true })
+	var problems []string
+	for _, kind := range []string{"Shoot", "ManagedSeed"} {
+		each(w, kind, func(o client.Object) {
+			if owner := metav1.GetControllerOf(o); owner != nil && !there[owner.UID] {
+				problems = append(problems, fmt.Sprintf("%s %s has lost its set %s", kind, key(o.GetNamespace(), o.GetName()), owner.Name))
+			}
+		})
+	}
+	return problems
+}
+
 // checkRoles wants the roles of the load's projects, and none of others.
 func checkRoles(w *world, count int) []string {
 	var problems []string
@@ -352,5 +371,6 @@ func (l *load) checkGone(w *world) []string {
 			problems = append(problems, "RoleBinding "+key(b.Namespace, b.Name)+" is still there")
 		}
 	})
+	problems = append(problems, checkOwners(w)...)
 	return append(problems, checkRoles(w, 0)...)
 }
