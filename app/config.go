@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -48,6 +49,9 @@ type Config struct {
 	Audit audit.Config
 	// Manifests are files to be applied once the garden is ready.
 	Manifests []string
+	// ClockOffset sets the clock of the fleet's controllers forward that go by hours
+	// and days; only tests do.
+	ClockOffset time.Duration
 	// Ready is called once, when the garden is ready and has its manifests; it
 	// may be nil.
 	Ready func()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
@@ -111,6 +112,9 @@ type FleetConfig struct {
 	Scheduling schedulerconfigv1alpha1.ShootSchedulerConfiguration
 	// DisableNginxIngress lets maintenance switch the addon nginxIngress off.
 	DisableNginxIngress bool
+	// ClockOffset sets the clock of those controllers forward that go by hours and
+	// days; only tests do.
+	ClockOffset time.Duration
 	// IgnoredFeatureGates were configured and belong to other components.
 	IgnoredFeatureGates []string
 }
@@ -125,7 +129,7 @@ func defaultFleet() FleetConfig {
 // fleetControllers lists every controller that keeps the fleet, whichever
 // process runs them, but for those of extensions, which come together.
 func fleetControllers(c FleetConfig) []fleetController {
-	own := c.ControllerManager.Controllers
+	own, calendar := c.ControllerManager.Controllers, calendar(c.ClockOffset)
 	all := []fleetController{
 		&scheduling.Reconciler{Config: c.Scheduling},
 		&certificatesigningrequest.Reconciler{Config: *own.CertificateSigningRequest},
@@ -140,10 +144,10 @@ func fleetControllers(c FleetConfig) []fleetController {
 		&gardenletlifecycle.Reconciler{Config: *own.Seed},
 		withContext(&managedseedset.Reconciler{Config: *own.ManagedSeedSet}),
 		&namespacedcloudprofile.Reconciler{Config: *own.NamespacedCloudProfile},
-		&activity.Reconciler{Config: *own.Project},
+		&activity.Reconciler{Config: *own.Project, Clock: calendar},
 		&project.Reconciler{Config: *own.Project},
 		withContext(&resourcequota.Reconciler{Config: *own.Project}),
-		&stale.Reconciler{Config: *own.Project},
+		&stale.Reconciler{Config: *own.Project, Clock: calendar},
 		&quota.Reconciler{Config: *own.Quota},
 		&secretbinding.Reconciler{Config: *own.SecretBinding},
 		&backupbucketscheck.Reconciler{Config: *own.SeedBackupBucketsCheck},
@@ -153,10 +157,10 @@ func fleetControllers(c FleetConfig) []fleetController {
 		}, seedreference.Declare},
 		&secrets.Reconciler{},
 		&conditions.Reconciler{Config: *own.ShootConditions},
-		&hibernation.Reconciler{Config: own.ShootHibernation},
-		&maintenance.Reconciler{Config: own.ShootMaintenance, DisableNginxIngress: c.DisableNginxIngress},
+		&hibernation.Reconciler{Config: own.ShootHibernation, Clock: calendar},
+		&maintenance.Reconciler{Config: own.ShootMaintenance, Clock: calendar, DisableNginxIngress: c.DisableNginxIngress},
 		&migration.Reconciler{Config: *own.ShootMigration},
-		&shootquota.Reconciler{Config: *own.ShootQuota},
+		&shootquota.Reconciler{Config: *own.ShootQuota, Clock: calendar},
 		functions{func(mgr manager.Manager) error {
 			return shootreference.AddToManager(mgr, *own.ShootReference)
 		}, shootreference.Declare},

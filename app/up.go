@@ -57,7 +57,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		KubernetesVersions: versions,
 		Logger:             logger.WithName("garden"),
 		PostStart: func(ctx context.Context, cfg *rest.Config) error {
-			return a.start(ctx, cfg, logger)
+			return a.start(ctx, cfg, c.ClockOffset, logger)
 		},
 	})
 	if err != nil {
@@ -124,12 +124,14 @@ const reconcileLimit = 3 * time.Minute
 
 // start runs all controllers against a garden that is ready. They end with the
 // context.
-func (a *agent) start(ctx context.Context, cfg *rest.Config, logger logr.Logger) error {
+func (a *agent) start(ctx context.Context, cfg *rest.Config, clockOffset time.Duration, logger logr.Logger) error {
 	mgr, err := manager.New(cfg, managerOptions(logger))
 	if err != nil {
 		return fmt.Errorf("making the controllers' manager: %w", err)
 	}
-	if err := addFleet(ctx, mgr, defaultFleet()); err != nil {
+	fleet := defaultFleet()
+	fleet.ClockOffset = clockOffset
+	if err := addFleet(ctx, mgr, fleet); err != nil {
 		return err
 	}
 	for _, add := range append(a.controllers(), a.offers()...) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 
 	controllermanagerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/controllermanager/v1alpha1"
 	schedulerconfigv1alpha1 "github.com/gardener/gardener/pkg/apis/config/scheduler/v1alpha1"
@@ -21,6 +22,7 @@ import (
 
 func newControllerManager() *cobra.Command {
 	var file, strategy string
+	var offset time.Duration
 	cmd := &cobra.Command{
 		Use:   "controller-manager",
 		Short: "Run the fleet's controllers beside an API server elsewhere",
@@ -40,6 +42,9 @@ The configuration file is Gardener's own ControllerManagerConfiguration
 			if !slices.Contains(schedulerconfigv1alpha1.Strategies, schedulerconfigv1alpha1.CandidateDeterminationStrategy(strategy)) {
 				return fault.Wrap(fault.Invalid, field.NotSupported(field.NewPath("scheduling-strategy"), strategy, schedulerconfigv1alpha1.Strategies))
 			}
+			if err := checkClockOffset(offset); err != nil {
+				return err
+			}
 			config, err := managerConnection(c.GardenClientConnection)
 			if err != nil {
 				return err
@@ -50,11 +55,13 @@ The configuration file is Gardener's own ControllerManagerConfiguration
 				Scheduling:          schedulerconfigv1alpha1.ShootSchedulerConfiguration{Strategy: schedulerconfigv1alpha1.CandidateDeterminationStrategy(strategy)},
 				DisableNginxIngress: gates.DisableNginxIngress,
 				IgnoredFeatureGates: gates.Ignored,
+				ClockOffset:         offset,
 			}, cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "configuration file; without one the defaults are used")
+	clockOffsetFlag(f, &offset)
 	f.StringVar(&strategy, "scheduling-strategy", string(schedulerconfigv1alpha1.Default), "how a seed is chosen: SameRegion or MinimalDistance")
 	return cmd
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -229,8 +228,20 @@ func seedProblem(ctx context.Context, api client.Client) string {
 // on offer; empty when that was not the reason.
 func versionAdvice(ctx context.Context, api client.Client, version string, err error) string {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil ||
-		!slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "spec.kubernetes.version" }) {
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return ""
+	}
+	refused := false
+	for _, c := range status.Status().Details.Causes {
+		if c.Field != "spec.kubernetes.version" {
+			continue
+		}
+		if c.Type == metav1.CauseTypeForbidden {
+			return "" // an image would not help
+		}
+		refused = true
+	}
+	if !refused {
 		return ""
 	}
 	if version != "" {

@@ -52,7 +52,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 			if err := backups.apply(&c); err != nil {
 				return err
 			}
-			if err := c.Validate(); err != nil {
+			if err := errors.Join(c.Validate(), checkClockOffset(c.ClockOffset)); err != nil {
 				return err
 			}
 			if detached {
@@ -74,6 +74,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	backups.add(f)
 	f.StringVar(&c.Audit.Path, "audit-log-path", "", "file with a line per request to the API (default <data-dir>/audit.log)")
 	f.StringVar(&c.Audit.PolicyFile, "audit-policy-file", "", "audit policy of Kubernetes (default the metadata of every request)")
+	clockOffsetFlag(f, &c.ClockOffset)
 	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
 	return cmd
 }
@@ -95,6 +96,9 @@ func upFlags(c app.Config, file string, backups backupFlags) []string {
 	}
 	if c.Audit.PolicyFile != "" {
 		flags = append(flags, "--audit-policy-file", c.Audit.PolicyFile)
+	}
+	if c.ClockOffset != 0 {
+		flags = append(flags, "--"+clockOffset, c.ClockOffset.String())
 	}
 	for _, m := range c.Manifests {
 		flags = append(flags, "--filename", m)

@@ -161,7 +161,8 @@ func planUpgrade(shoot *gardencorev1beta1.Shoot, version string, machines []v1al
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name))
 	})
 	for _, m := range machines {
-		have := strings.TrimPrefix(m.Spec.KubernetesVersion, "v")
+		// Machines say it since the last operation of an agent that knows it.
+		have := cmp.Or(strings.TrimPrefix(m.Spec.KubernetesVersion, "v"), shoot.Spec.Kubernetes.Version)
 		if have == version {
 			continue
 		}

@@ -32,3 +32,7 @@ make --no-print-directory build
 
 say "Building the node image (the first time takes minutes)"
 bin/loam image build
+
+# What upgrades are tested from. It shares all but Kubernetes' own programs.
+say "Building the node image of an older version (the first time takes minutes)"
+nice -n 10 bin/loam image build --kubernetes-version v1.36.2
