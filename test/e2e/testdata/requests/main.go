@@ -25,7 +25,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	// Resolvers ask a second time after five seconds.
+	client := &http.Client{Timeout: 12 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for answered := false; ; {
 		err := ask(ctx, client, os.Args[1])
 		answered = answered || err == nil
