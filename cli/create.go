@@ -92,7 +92,7 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 		return nil
 	}
 	say("Creating %s with Kubernetes %s", p.describe(shoot.Name), shoot.Spec.Kubernetes.Version)
-	if err := follow(ctx, api, shoot, out); err != nil {
+	if err := follow(ctx, api, shoot, nil, out); err != nil {
 		return errors.Join(err, c.giveUp(cmd.Context(), api, p, shoot.Name, say))
 	}
 	text, err := clusterKubeconfig(ctx, api, p, shoot.Name)

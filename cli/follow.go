@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -30,8 +31,11 @@ const followInterval = 150 * time.Millisecond
 //
 // Faults: Invalid and Exhausted for what only the user can mend, Missing when
 // the cluster was deleted, Transient when the time is up.
-func follow(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot, out io.Writer) error {
+//
+// Events that were there before are given by name; nil means none.
+func follow(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot, before map[string]bool, out io.Writer) error {
 	p := progress{out: out, began: time.Now(), seen: map[string]bool{}}
+	maps.Copy(p.seen, before)
 	if f, ok := out.(*os.File); ok {
 		p.live = term.IsTerminal(int(f.Fd()))
 	}
@@ -99,6 +103,19 @@ type progress struct {
 	seen  map[string]bool
 	turns int
 	width int
+}
+
+// eventNames are those of the events that a Shoot has.
+func eventNames(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) (map[string]bool, error) {
+	var events eventsv1.EventList
+	if err := api.List(ctx, &events, client.InNamespace(shoot.Namespace), client.MatchingFields{"regarding.uid": string(shoot.UID)}); err != nil {
+		return nil, fmt.Errorf("asking for events: %w", err)
+	}
+	names := map[string]bool{}
+	for _, e := range events.Items {
+		names[e.Name] = true
+	}
+	return names, nil
 }
 
 // steps prints the events of steps that were done since the last look.

@@ -34,6 +34,8 @@ type scene struct {
 	// silent makes the garden not answer.
 	silent bool
 	events int
+	// before are events of an earlier operation.
+	before map[string]bool
 }
 
 func newScene(t *testing.T) *scene {
@@ -89,7 +91,7 @@ func (s *scene) play(acts ...func()) (string, error) {
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
 	var out strings.Builder
-	err := follow(ctx, s.api, s.shoot.DeepCopy(), &out)
+	err := follow(ctx, s.api, s.shoot.DeepCopy(), s.before, &out)
 	return out.String(), err
 }
 
@@ -114,6 +116,10 @@ func TestFollow(t *testing.T) {
 		"success": {func(s *scene) []func() {
 			return []func(){s.status(processing), s.event("Normal", "one took 1.0s"), s.event("Normal", "two took 2.0s"), s.status(succeeded)}
 		}, " ✓ one took 1.0s\n ✓ two took 2.0s\nReady after 4.0 s\n", "", ""},
+		"what was done before": {func(s *scene) []func() {
+			s.before = map[string]bool{"demo.1": true}
+			return []func(){s.event("Normal", "one took 1.0s"), s.event("Normal", "two took 2.0s"), s.status(succeeded)}
+		}, " ✓ two took 2.0s\nReady after 3.0 s\n", "", ""},
 		"problems that pass": {func(s *scene) []func() {
 			return []func(){
 				s.event("Warning", "one failed"), s.status(erred, problem("first\nwith a tail")), s.status(processing, problem("first\nwith a tail")),

@@ -95,6 +95,10 @@ func (u *upgradeOptions) run(cmd *cobra.Command, api client.WithWatch, p *projec
 	if u.dryRun {
 		return nil
 	}
+	before, err := eventNames(ctx, api, shoot)
+	if err != nil {
+		return err
+	}
 	if shoot.Spec.Kubernetes.Version != tried.Spec.Kubernetes.Version {
 		if err := api.Patch(ctx, changed, patch); err != nil {
 			if apierrors.IsConflict(err) {
@@ -108,7 +112,7 @@ func (u *upgradeOptions) run(cmd *cobra.Command, api client.WithWatch, p *projec
 		say("%s is being upgraded; follow it with \"loam cluster get %s\"", p.describe(name), name)
 		return nil
 	}
-	return follow(ctx, api, changed, cmd.ErrOrStderr())
+	return follow(ctx, api, changed, before, cmd.ErrOrStderr())
 }
 
 // raise asks for a version, for pools that name one too.

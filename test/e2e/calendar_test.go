@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -298,7 +297,7 @@ func (c *calendar) expire() {
 			return fmt.Errorf("the project that nobody uses is not marked")
 		}
 		if at, err := time.Parse(time.RFC3339, since); err != nil || at.Before(c.today.AddDate(0, 1, 0)) {
-			return fmt.Errorf("it is stale since %s, %s", strconv.Quote(since), err)
+			return fmt.Errorf("it is stale since %q", since)
 		}
 		return nil
 	})
