@@ -89,16 +89,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	d := decide(set, replicas, int32(ptr.Deref(r.Config.MaxShootRetries, defaultRetries)), r.Clock.Now())
 	if d.step == createReplica {
 		// A number is written down before it is used, so that it is never used again;
-		// after a crash between the two it is left out.
+		// after a crash between the two it is left out. Thereby the set is seen to be
+		// there: servers lose a finalizer that is added in the moment of a deletion.
 		if err := r.report(ctx, set, d.status); err != nil {
-			return reconcile.Result{}, err
+			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
 	}
 	if err := r.act(ctx, set, replicas, d); err != nil {
 		return policy.Result(err)
 	}
 	if err := r.report(ctx, set, d.status); err != nil {
-		return reconcile.Result{}, err
+		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if leaves && len(replicas) == 0 {
 		return reconcile.Result{}, finalizer.Remove(ctx, r.Client, set, gardencorev1beta1.GardenerName)
@@ -238,14 +239,15 @@ func (r *Reconciler) annotate(ctx context.Context, object client.Object, key, va
 	return r.Client.Patch(ctx, object, client.MergeFrom(base))
 }
 
-// report writes the status if it is new.
+// report writes the status if it is new, over the set that it was decided on: not
+// over one that was deleted or made anew since.
 func (r *Reconciler) report(ctx context.Context, set *seedmanagementv1alpha1.ManagedSeedSet, status seedmanagementv1alpha1.ManagedSeedSetStatus) error {
 	if equality.Semantic.DeepEqual(set.Status, status) {
 		return nil
 	}
 	base := set.DeepCopy()
 	set.Status = status
-	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, set, client.MergeFrom(base))); err != nil {
+	if err := r.Client.Status().Patch(ctx, set, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("reporting the state of the set: %w", err)
 	}
 	return nil

@@ -318,24 +318,44 @@ func (l lagging) List(ctx context.Context, list client.ObjectList, opts ...clien
 	return l.Client.List(ctx, list, opts...)
 }
 
-// TestDeletedWhileAReplicaIsMade wants a set that is deleted in that moment to
-// wait for the replica.
-func TestDeletedWhileAReplicaIsMade(t *testing.T) {
-	h := newHarness(t, 1)
-	h.reconciler.Client = interceptor.NewClient(h.garden, interceptor.Funcs{
-		SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			h.must(c.Delete(ctx, h.set.DeepCopy()))
-			return c.SubResource(subresource).Patch(ctx, object, patch, opts...)
-		},
-	})
-	h.reconcile()
-	if !h.exists(h.shoot(0)) || !h.exists(h.set) || h.set.DeletionTimestamp == nil {
-		t.Fatalf("want the replica, and the set in deletion: %+v", h.set.ObjectMeta)
+// TestSetGoesWhileAReplicaIsMade wants no replica of a set that is deleted in that
+// moment, or gone although it was to wait, or made anew.
+func TestSetGoesWhileAReplicaIsMade(t *testing.T) {
+	remove := func(h *harness) {
+		h.must(h.garden.Get(t.Context(), client.ObjectKeyFromObject(h.set), h.set))
+		h.set.Finalizers = nil
+		h.must(h.garden.Update(t.Context(), h.set))
+		h.must(h.garden.Delete(t.Context(), h.set))
 	}
-	h.reconciler.Client = h.garden
-	h.reconcile()
-	if h.reconcile(); h.exists(h.shoot(0)) || h.exists(h.set) {
-		t.Error("the replica or its set is still there")
+	for name, meanwhile := range map[string]func(*harness){
+		"deleted": func(h *harness) { h.must(h.garden.Delete(t.Context(), h.set)) },
+		"gone":    remove,
+		"made anew": func(h *harness) {
+			remove(h)
+			h.set.ResourceVersion, h.set.UID = "", ""
+			h.must(h.garden.Create(t.Context(), h.set))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, 1)
+			h.reconciler.Client = interceptor.NewClient(h.garden, interceptor.Funcs{
+				SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+					meanwhile(h)
+					return c.SubResource(subresource).Patch(ctx, object, patch, opts...)
+				},
+			})
+			if err := h.run(); err != nil && !apierrors.IsConflict(err) {
+				t.Error(err)
+			}
+			if h.exists(h.shoot(0)) {
+				t.Error("a replica was made")
+			}
+			h.reconciler.Client = h.garden
+			h.reconcile()
+			if name != "made anew" && h.exists(h.set) {
+				t.Error("the set is still there")
+			}
+		})
 	}
 }
 
