@@ -103,7 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, fmt.Errorf("reading the Shoot: %w", err)
 	}
 	if shoot.Status.LastOperation == nil {
-		return reconcile.Result{}, fault.New(fault.Internal, "the Shoot has a state and no last operation")
+		return reconcile.Result{}, fault.New(fault.Waiting, "the Shoot has a state and no last operation")
 	}
 	switch decide(*shoot.Status.LastOperation) {
 	case hold:

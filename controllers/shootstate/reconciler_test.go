@@ -1,6 +1,7 @@
 package shootstate_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/loam-cloud/loam/controllers/internal/controllertest"
 	"github.com/loam-cloud/loam/controllers/shootstate"
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/gardentest"
 )
 
@@ -85,7 +87,7 @@ func TestAShootWithoutAnOperationIsAnError(t *testing.T) {
 		t.Error(err)
 	}
 	newState(t, c, shoot.Namespace, shoot.Name)
-	if err := look(shoot.Name); err == nil || !strings.Contains(err.Error(), "no last operation") {
+	if err := look(shoot.Name); !errors.Is(err, fault.Waiting) || !strings.Contains(err.Error(), "no last operation") {
 		t.Errorf("got %v", err)
 	}
 	controllertest.SetStatus(t, c, shoot, func(s *gardencorev1beta1.ShootStatus) {
