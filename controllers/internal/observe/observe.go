@@ -26,11 +26,13 @@ import (
 // Failures is the name of the metric.
 const Failures = "loam_reconcile_failures_total"
 
-// Pauses after a conflict: the first is for the cache to catch up, the last for
-// writers that never agree.
+// Conflicts in a row are quiet for some seconds: the first pause is for the cache
+// to catch up, and each is twice as long. Writers that agree no more than that are
+// an error like others.
 const (
 	firstPause = 20 * time.Millisecond
 	lastPause  = time.Minute
+	quiet      = 8
 )
 
 // Reconciler counts the failures of inner in the metrics of the process.
@@ -70,11 +72,13 @@ func (o observed[R]) Reconcile(ctx context.Context, request R) (reconcile.Result
 	if err != nil {
 		o.failures.WithLabelValues(string(kind(err))).Inc()
 	}
-	if isConflict(err) {
+	if isConflict(err) && o.pauses.NumRequeues(request) < quiet {
 		log.FromContext(ctx).V(1).Info("Somebody else was faster, looking again", "conflict", err.Error())
 		return reconcile.Result{RequeueAfter: o.pauses.When(request)}, nil
 	}
-	o.pauses.Forget(request)
+	if !isConflict(err) {
+		o.pauses.Forget(request)
+	}
 	return result, err
 }
 

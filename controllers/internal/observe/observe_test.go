@@ -61,6 +61,23 @@ loam_reconcile_failures_total{controller="two",fault="waiting"} 0
 	}
 }
 
+// TestEndlessConflicts wants writers that never agree to be told of.
+func TestEndlessConflicts(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "shoots"}, "x", errors.New("changed"))
+	r := observe.In(prometheus.NewRegistry(), "one", reconcile.Func(func(context.Context, reconcile.Request) (reconcile.Result, error) {
+		return reconcile.Result{}, conflict
+	}))
+	quiet := 0
+	for range 20 {
+		if _, err := r.Reconcile(t.Context(), reconcile.Request{}); err == nil {
+			quiet++
+		}
+	}
+	if quiet != 8 {
+		t.Errorf("%d of 20 conflicts in a row were quiet", quiet)
+	}
+}
+
 // TestConflicts wants conflicts counted, and tried again a little later each time
 // without an error; what came with them stays one.
 func TestConflicts(t *testing.T) {
