@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -73,6 +74,11 @@ func newLoad(t *testing.T) *load {
 func (l *load) prepare() {
 	l.Helper()
 	// Managed seeds are clusters of the garden's own project.
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: home}}
+	labels := []byte(`{"metadata":{"labels":{"gardener.cloud/role":"project","project.gardener.cloud/name":"garden"}}}`)
+	if err := l.client.Patch(l.Context(), namespace, client.RawPatch(types.MergePatchType, labels)); err != nil {
+		l.Fatal(err)
+	}
 	own := &gardencorev1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: home}, Spec: gardencorev1beta1.ProjectSpec{Namespace: ptr.To(home)}}
 	if err := l.client.Create(l.Context(), own); client.IgnoreAlreadyExists(err) != nil {
 		l.Fatal(err)
