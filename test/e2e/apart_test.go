@@ -26,6 +26,7 @@ type apart struct {
 
 // TestApart runs the parts of a garden apart from one another.
 func TestApart(t *testing.T) {
+	t.Parallel()
 	i := install(t)
 	a := &apart{i, "rack-" + rand.String(5)}
 	i.loam("up", "--detach", "--listen", "127.0.0.1:0")

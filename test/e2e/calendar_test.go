@@ -17,9 +17,9 @@ const older = "v1.36.2"
 // clock of the controllers is set forward at each start of the garden, to shortly
 // before something is due.
 func TestCalendar(t *testing.T) {
+	t.Parallel() // most of it is waiting, as of TestApart
 	i := install(t)
 	must(t, i.binary, "image", "build", "--kubernetes-version", older)
-	t.Setenv("LOAM_TESTING", "1")
 	c := &calendar{installation: i, today: time.Now().UTC().Truncate(24 * time.Hour)}
 	c.up()
 

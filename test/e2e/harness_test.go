@@ -104,7 +104,7 @@ func (i *installation) owned(list ...string) []string {
 // kubeconfig is never touched.
 func (i *installation) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(i.binary, args...)
-	cmd.Env = append(os.Environ(), "LOAM_DATA_DIR="+i.data, "KUBECONFIG="+i.userKubeconfig())
+	cmd.Env = append(os.Environ(), "LOAM_DATA_DIR="+i.data, "KUBECONFIG="+i.userKubeconfig(), "LOAM_TESTING=1")
 	return cmd
 }
 
