@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/loam-cloud/loam/controllers/declaration"
+	"github.com/loam-cloud/loam/controllers/policy"
 	"github.com/loam-cloud/loam/fault"
 )
 
@@ -71,7 +72,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	namespace := namespacePrefix + seed.Name
-	if err := r.ensureNamespace(ctx, seed, namespace); err != nil {
+	switch err := r.ensureNamespace(ctx, seed, namespace); {
+	case errors.Is(err, fault.Waiting):
+		return policy.Result(err)
+	case err != nil:
 		return reconcile.Result{}, err
 	}
 	selector := client.MatchingLabelsSelector{Selector: shared()}
@@ -104,8 +108,8 @@ func shared() labels.Selector {
 	return selector
 }
 
-// ensureNamespace makes the namespace, or puts its label right. Faults: Invalid
-// when it is not the Seed's.
+// ensureNamespace makes the namespace, or puts its label right. Faults: Waiting
+// while it ends, Invalid when it is not the Seed's.
 func (r *Reconciler) ensureNamespace(ctx context.Context, seed *gardencorev1beta1.Seed, name string) error {
 	namespace := &corev1.Namespace{}
 	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, namespace)
@@ -122,6 +126,9 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, seed *gardencorev1beta
 	}
 	if err != nil {
 		return fmt.Errorf("reading namespace %q: %w", name, err)
+	}
+	if namespace.DeletionTimestamp != nil {
+		return fault.New(fault.Waiting, "namespace %q ends", name)
 	}
 	if !metav1.IsControlledBy(namespace, seed) {
 		return fault.New(fault.Invalid, "namespace %q is there and is not controlled by seed %q with uid %s", name, seed.Name, seed.UID)

@@ -217,6 +217,18 @@ func TestWatches(t *testing.T) {
 	delete(domain.Labels, v1beta1constants.GardenRole)
 	h.must(h.garden.Update(t.Context(), domain))
 	wait("more")
+	h.must(h.garden.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "seed-" + h.seed.Name}}))
+	controllertest.Eventually(t, func() error {
+		again := &corev1.Namespace{}
+		if err := h.garden.Get(t.Context(), client.ObjectKey{Name: "seed-" + h.seed.Name}, again); err != nil {
+			return err
+		}
+		if again.DeletionTimestamp != nil || !metav1.IsControlledBy(again, h.seed) {
+			return fmt.Errorf("the namespace was not made anew: %+v", again.ObjectMeta)
+		}
+		return nil
+	})
+	wait("more")
 	h.seed = controllertest.NewSeed(t)
 	wait("more")
 }

@@ -33,9 +33,28 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			UpdateFunc: func(event.UpdateEvent) bool { return false },
 			DeleteFunc: func(event.DeleteEvent) bool { return false },
 		})).
+		// A namespace that goes is made anew: also that of a former seed of this name.
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(seedOf), builder.WithPredicates(gone())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.seeds), builder.WithPredicates(r.changed())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: controllermanagerconfigv1alpha1.DefaultControllerConcurrentSyncs}).
 		Complete(observe.Reconciler(Name, r))
+}
+
+// seedOf is the Seed whose namespace this is.
+func seedOf(_ context.Context, namespace client.Object) []reconcile.Request {
+	name, found := strings.CutPrefix(namespace.GetName(), namespacePrefix)
+	if !found {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
+}
+
+func gone() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
 }
 
 // changed lets Secrets through that are or were shared, and copies that somebody
