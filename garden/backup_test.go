@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -167,9 +168,11 @@ func TestBackupsByThemselves(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	old := map[string]bool{}
 	for day := range 3 {
-		old := filepath.Join(folder, backup.Name(time.Now().AddDate(0, 0, -2-day)))
-		if err := os.WriteFile(old, nil, 0o600); err != nil {
+		name := filepath.Join(folder, backup.Name(time.Now().AddDate(0, 0, -2-day)))
+		old[name] = true
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,13 +182,15 @@ func TestBackupsByThemselves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newest := filepath.Join(folder, backup.Name(time.Now())[:len("garden-20260101T00")]+"*")
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(20 * time.Millisecond) {
-		if found, err := filepath.Glob(newest); err != nil || len(found) == 1 {
-			newest = found[0]
-			break
+	newest := ""
+	for deadline := time.Now().Add(startTimeout); newest == ""; time.Sleep(20 * time.Millisecond) {
+		found, err := filepath.Glob(filepath.Join(folder, "garden-*"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
+		if i := slices.IndexFunc(found, func(name string) bool { return !old[name] }); i >= 0 {
+			newest = found[i]
+		} else if time.Now().After(deadline) {
 			t.Fatal("no backup was written")
 		}
 	}
