@@ -184,7 +184,7 @@ func TestBackupsByThemselves(t *testing.T) {
 	}
 	newest := ""
 	for deadline := time.Now().Add(startTimeout); newest == ""; time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(filepath.Join(folder, "garden-*"))
+		found, err := filepath.Glob(filepath.Join(folder, "garden-*.loam-backup"))
 		if err != nil {
 			t.Fatal(err)
 		}
