@@ -1,6 +1,6 @@
 // Package footprint keeps the resident memory of a long-running process near what
 // it uses: garbage goes back to the host sooner than Go would give it, and so do
-// the pages of the binary that only a start needs.
+// the pages of files that it only reads.
 //
 // A garden and the processes with controllers call it once they have started. It
 // must not know what they do.
@@ -31,7 +31,7 @@ const (
 // Keep looks after the process until done is closed. The whole process has one.
 func Keep(done <-chan struct{}) {
 	debug.SetGCPercent(idlePercent)
-	forgetCode()
+	forgetFiles()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	var last runtime.MemStats
@@ -55,7 +55,7 @@ func Keep(done <-chan struct{}) {
 			if unused(memory, percent) > worthReturning {
 				debug.FreeOSMemory()
 			}
-			forgetCode()
+			forgetFiles()
 			next = now.Add(returnEvery)
 		}
 	}

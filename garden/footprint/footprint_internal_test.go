@@ -31,14 +31,14 @@ func TestUnused(t *testing.T) {
 	}
 }
 
-// TestForgetCode wants the binary's pages gone and the process none the worse.
-func TestForgetCode(t *testing.T) {
+// TestForgetFiles wants the pages of files gone and the process none the worse.
+func TestForgetFiles(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux forgets")
 	}
 	touch()
 	before := mapped(t)
-	forgetCode()
+	forgetFiles()
 	if after := mapped(t); after >= before {
 		t.Errorf("%d bytes of files are mapped, before %d", after, before)
 	}
