@@ -90,6 +90,8 @@ func start(b *testing.B, loam string) *process {
 	text := fmt.Sprintf(`apiVersion: controllermanager.config.gardener.cloud/v1alpha1
 kind: ControllerManagerConfiguration
 leaderElection: {leaderElect: false}
+# Enough that the first start, which writes all there is, is not held back.
+gardenClientConnection: {qps: 1000, burst: 2000}
 server:
   healthProbes: {port: -1}
   metrics: {bindAddress: 127.0.0.1, port: %s}
