@@ -15,14 +15,15 @@ import (
 const (
 	// These processes hold much and, most of the time, write little: then they
 	// collect more often than Go's default of 100 %, and under load no more often.
-	idlePercent = 30
+	// Less than half makes short bursts slow.
+	idlePercent = 50
 	busyPercent = 100
 	// busyRate is how much is allocated in a second under load, in bytes.
 	busyRate = 16 << 20
 	// lookEvery is how often that is looked at, returnEvery how often what is unused
 	// goes back, if it is worthReturning. The first time comes after settle, when
 	// what a start has left is garbage.
-	lookEvery      = 3 * time.Second
+	lookEvery      = time.Second
 	settle         = 3 * time.Second
 	returnEvery    = time.Minute
 	worthReturning = 64 << 20
