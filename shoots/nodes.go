@@ -126,15 +126,6 @@ else
 fi
 `
 
-// awaitContainerd waits for a containerd that was started with its machine.
-const awaitContainerd = `
-i=0
-until test -S /run/containerd/containerd.sock; do
-  i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
-  sleep 0.1
-done
-`
-
 // bootstrapScript runs kubeadm once in the life of a machine. A second run of
 // the flow, after a crash, waits here for a kubeadm that the first one left
 // behind; one that was cut short starts over on what is there, which kubeadm's
@@ -153,7 +144,7 @@ if test "$1" = join && test -s /etc/kubernetes/kubelet.conf; then
   : >/etc/loam/bootstrapped
   exit 0
 fi
-` + awaitContainerd + `
+` + nodeconfig.AwaitContainerd + `
 verb=$1; log=$2; shift 2
 if ! kubeadm "$verb" --config=` + nodeconfig.KubeadmConfigPath + ` "$@" >"$log" 2>&1 9>&-; then
   cat "$log" >&2

@@ -185,7 +185,7 @@ mkdir -p /run/loam /var/log/loam
 exec 9>/run/loam/bootstrap.lock
 flock 9
 test -e ` + upgradingPath + ` || exit 0
-` + awaitContainerd + `
+` + nodeconfig.AwaitContainerd + `
 logged() { "$@" >/var/log/loam/kubeadm-upgrade.log 2>&1 9>&- || { cat /var/log/loam/kubeadm-upgrade.log >&2; exit 1; }; }
 `
 

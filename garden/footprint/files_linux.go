@@ -15,7 +15,7 @@ import (
 // it never uses included, and of a database, all of which writing maps. What is
 // used comes back from the page cache, without reading the disk. It is worth most
 // of what an idle process would hold; when it is impossible nothing is lost.
-func forgetFiles() {
+func forgetFiles(relocated bool) {
 	self, err := procfs.Self()
 	if err != nil {
 		return
@@ -24,7 +24,6 @@ func forgetFiles() {
 	if err != nil {
 		return
 	}
-	relocated := isRelocated()
 	for _, one := range maps {
 		if one.Perms.Write || !strings.HasPrefix(one.Pathname, "/") {
 			continue

@@ -32,7 +32,8 @@ const (
 // Keep looks after the process until done is closed. The whole process has one.
 func Keep(done <-chan struct{}) {
 	debug.SetGCPercent(idlePercent)
-	forgetFiles()
+	relocated := isRelocated()
+	forgetFiles(relocated)
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	var last runtime.MemStats
@@ -56,7 +57,7 @@ func Keep(done <-chan struct{}) {
 			if unused(memory, percent) > worthReturning {
 				debug.FreeOSMemory()
 			}
-			forgetFiles()
+			forgetFiles(relocated)
 			next = now.Add(returnEvery)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/images"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
 )
 
 // Images copies those of the preloaded images of one machine that others have not
@@ -60,17 +61,8 @@ func Images(ctx context.Context, guest machines.Guest, from machines.Machine, to
 	return nil
 }
 
-// waitScript waits for a containerd that has only just been started.
-const waitScript = `
-i=0
-until test -S /run/containerd/containerd.sock; do
-  i=$((i+1)); test $i -lt 600 || { echo "containerd did not start within 60 s" >&2; exit 1; }
-  sleep 0.1
-done
-`
-
 // listScript prints the names of the images that came with the machine.
-const listScript = waitScript + `ctr -n k8s.io images ls -q 'labels."io.cri-containerd.pinned"==pinned'`
+const listScript = nodeconfig.AwaitContainerd + `ctr -n k8s.io images ls -q 'labels."io.cri-containerd.pinned"==pinned'`
 
 func list(ctx context.Context, guest machines.Guest, m machines.Machine) ([]string, error) {
 	out, err := script(ctx, guest, m, listScript)

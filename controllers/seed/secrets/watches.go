@@ -42,7 +42,12 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 
 // seedOf is the Seed whose namespace this is.
 func seedOf(_ context.Context, namespace client.Object) []reconcile.Request {
-	name, found := strings.CutPrefix(namespace.GetName(), namespacePrefix)
+	return seedWith(namespace.GetName())
+}
+
+// seedWith is the Seed with a namespace of this name, nil for other namespaces.
+func seedWith(namespace string) []reconcile.Request {
+	name, found := strings.CutPrefix(namespace, namespacePrefix)
 	if !found {
 		return nil
 	}
@@ -78,8 +83,8 @@ func (r *Reconciler) changed() predicate.Predicate {
 
 // seeds are those whose copies a Secret concerns: all, or the one whose copy it is.
 func (r *Reconciler) seeds(ctx context.Context, secret client.Object) []reconcile.Request {
-	if name, found := strings.CutPrefix(secret.GetNamespace(), namespacePrefix); found {
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
+	if one := seedWith(secret.GetNamespace()); one != nil {
+		return one
 	}
 	list := &gardencorev1beta1.SeedList{}
 	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
