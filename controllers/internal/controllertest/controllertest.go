@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/go-logr/logr/testr"
+	"github.com/go-logr/logr/funcr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -85,8 +85,8 @@ func run(tb testing.TB, options manager.Options, controllers ...Adder) (end func
 
 func options(tb testing.TB) manager.Options {
 	logger := logr.Discard()
-	if t, ok := tb.(*testing.T); ok && testing.Verbose() {
-		logger = testr.New(t)
+	if testing.Verbose() {
+		logger = untilTheEnd(tb)
 	}
 	return manager.Options{
 		Scheme: scheme.Client(), Logger: logger,
@@ -98,6 +98,26 @@ func options(tb testing.TB) manager.Options {
 		// Names are unique within a process; tests run several managers in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 	}
+}
+
+// untilTheEnd logs to a test until it ends, and drops what comes later: a
+// manager that has stopped still says so from goroutines that nobody waits
+// for, and a line for a test that is over ends the whole process.
+func untilTheEnd(tb testing.TB) logr.Logger {
+	var mu sync.Mutex
+	ended := false
+	tb.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+	})
+	return funcr.New(func(prefix, args string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			tb.Log(prefix, args)
+		}
+	}, funcr.Options{})
 }
 
 // Eventually waits until a condition holds; what it returns last is in the
