@@ -58,7 +58,7 @@ func (c AgentConfig) Validate() error {
 // the context ends. It reads and writes only what that seed needs.
 func Agent(ctx context.Context, cfg *rest.Config, c AgentConfig, out io.Writer) error {
 	logger := newLogger(out)
-	driver, err := container.New(container.Config{Instance: "loam-" + c.SeedName, Host: c.DockerHost})
+	driver, err := container.New(container.Config{Instance: AgentInstance(c.SeedName), Host: c.DockerHost})
 	if err != nil {
 		return err
 	}

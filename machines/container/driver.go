@@ -106,6 +106,17 @@ type Host struct {
 	MemoryBytes   int64
 	// Daemon is the daemon's version.
 	Daemon string
+	// Address is where the daemon is reached, Local whether that is a socket of
+	// this host.
+	Address string
+	Local   bool
+	// CgroupDriver is cgroupfs or systemd; StorageDriver is overlay2 and the like,
+	// on the file system Backing.
+	CgroupDriver, StorageDriver, Backing string
+	// Root is the folder of the daemon's images, containers and volumes.
+	Root string
+	// Kernel and System name what the daemon runs on.
+	Kernel, System string
 }
 
 // Host asks the daemon about its host. Faults: Transient, Denied.
@@ -114,7 +125,17 @@ func (d *Driver) Host(ctx context.Context) (Host, error) {
 	if err != nil {
 		return Host{}, fmt.Errorf("asking about the host of the container daemon: %w", d.classify(err))
 	}
-	host := Host{CgroupVersion: 2, CPUs: result.Info.NCPU, MemoryBytes: result.Info.MemTotal, Daemon: result.Info.ServerVersion}
+	i := result.Info
+	host := Host{
+		CgroupVersion: 2, CPUs: i.NCPU, MemoryBytes: i.MemTotal, Daemon: i.ServerVersion,
+		Address: d.client.DaemonHost(), Local: d.localSocket() != "",
+		CgroupDriver: i.CgroupDriver, StorageDriver: i.Driver, Root: i.DockerRootDir, Kernel: i.KernelVersion, System: i.OperatingSystem,
+	}
+	for _, pair := range i.DriverStatus {
+		if pair[0] == "Backing Filesystem" {
+			host.Backing = pair[1]
+		}
+	}
 	if result.Info.CgroupVersion == "1" {
 		host.CgroupVersion = 1
 	}

@@ -77,6 +77,8 @@ type Driver struct {
 	// Fail is asked before each call does anything; what it returns is what the
 	// call returns. It may do things of its own, such as killing a flow.
 	Fail func(call Call) error
+	// Outside is what machines.Sight tells.
+	Outside Outside
 
 	host     *Host
 	instance string

@@ -67,6 +67,8 @@ func Run(t *testing.T, harness Harness) {
 		"RunLargeStreams":           testRunLargeStreams,
 		"RunCancelled":              testRunCancelled,
 		"RunNeedsARunningMachine":   testRunNeedsARunningMachine,
+		"SightInAnyState":           testSightInAnyState,
+		"SightOfNothing":            testSightOfNothing,
 	}
 	// A host has room for a few dozen networks: not every test at once.
 	slots := make(chan struct{}, 4)
