@@ -50,4 +50,3 @@ func (i *Insight) Clusters(ctx context.Context) ([]string, error) {
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
 }
-

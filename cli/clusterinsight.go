@@ -115,6 +115,8 @@ func (o *options) look(ctx context.Context, p *project, name, format string) (*i
 type sight struct {
 	*app.Insight
 	known insight.Known
+	// hibernated says that the cluster is to sleep.
+	hibernated bool
 }
 
 // sight finds a cluster: through the garden where one runs, else by its machines
@@ -153,7 +155,7 @@ func (o *options) sight(ctx context.Context, p *project, name string) (*sight, e
 		i.Close()
 		return nil, err
 	}
-	return &sight{i, known}, nil
+	return &sight{i, known, shoot != nil && shoot.Spec.Hibernation != nil && ptr.Deref(shoot.Spec.Hibernation.Enabled, false)}, nil
 }
 
 // absent says why a cluster that is asked for has no machine here.

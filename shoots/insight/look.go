@@ -2,6 +2,7 @@ package insight
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -257,4 +258,27 @@ func (l *Looker) sizes(ctx context.Context, v *View) map[string]int64 {
 		v.unseen("sizes of disks", err)
 	}
 	return sizes
+}
+
+// FromNodes asks each node that runs whether it reaches the API server, as its
+// kubelet does. What it answers is empty, or why not, by the name of the node.
+func (l *Looker) FromNodes(ctx context.Context, v *View) map[string]string {
+	answers := map[string]string{}
+	for _, m := range v.Machines {
+		if m.State != machines.StateRunning {
+			continue
+		}
+		answers[m.Hostname] = ""
+		ctx, cancel := context.WithTimeout(ctx, insideLimit)
+		var out bytes.Buffer
+		err := l.Machines.Run(ctx, m.Cluster, m.Name, machines.Command{
+			Args:   []string{"kubectl", "--kubeconfig=" + kubernetesFolder + "/kubelet.conf", "get", "--raw", "/readyz", "--request-timeout=5s"},
+			Stdout: &out, Stderr: &out,
+		})
+		cancel()
+		if err != nil {
+			answers[m.Hostname] = cmp.Or(strings.TrimSpace(out.String()), err.Error())
+		}
+	}
+	return answers
 }

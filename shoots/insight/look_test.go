@@ -24,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/version"
+	discoveryfake "k8s.io/client-go/discovery/fake"
 	"k8s.io/client-go/kubernetes"
 	kubernetesfake "k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
@@ -169,7 +171,9 @@ func world(t *testing.T) (*fake.Driver, *insight.Looker) {
 	return d, &insight.Looker{
 		Machines: d, Clock: testclock.NewFakePassiveClock(now),
 		Connect: func(*rest.Config) (kubernetes.Interface, error) {
-			return kubernetesfake.NewClientset(objects()...), nil
+			c := kubernetesfake.NewClientset(objects()...)
+			c.Discovery().(*discoveryfake.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.36.3"}
+			return c, nil
 		},
 	}
 }

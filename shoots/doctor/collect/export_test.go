@@ -1,0 +1,4 @@
+package collect
+
+// HostAt collects below another root.
+var HostAt = hostAt
