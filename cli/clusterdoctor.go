@@ -70,9 +70,13 @@ and 1 when it could not look.`,
 // examine examines this host, and a cluster unless its name is empty. That the
 // cluster cannot be looked at is an error only when the host gives no reason.
 func (o *options) examine(ctx context.Context, p *project, name string) (doctor.Report, error) {
-	host, err := o.examineHost(ctx)
-	if err != nil || name == "" {
-		return doctor.NewReport(host), err
+	facts, err := o.hostFacts(ctx)
+	if err != nil {
+		return doctor.Report{}, err
+	}
+	host := doctor.ForHost(facts)
+	if name == "" {
+		return doctor.NewReport(host), nil
 	}
 	s, err := o.sight(ctx, p, name)
 	if err != nil {
@@ -83,34 +87,34 @@ func (o *options) examine(ctx context.Context, p *project, name string) (doctor.
 		return doctor.Report{}, err
 	}
 	defer s.Close()
-	facts, err := s.ClusterFacts(ctx, s.known, s.hibernated)
+	cluster, err := s.ClusterFacts(ctx, s.known, s.hibernated)
 	if err != nil {
 		return doctor.Report{}, err
 	}
-	return doctor.NewReport(host, doctor.ForCluster(facts)), nil
+	return doctor.NewReport(host, doctor.ForCluster(cluster)), nil
 }
 
-func (o *options) examineHost(ctx context.Context) ([]doctor.Finding, error) {
+func (o *options) hostFacts(ctx context.Context) (doctor.Host, error) {
 	dir, err := o.data()
 	if err != nil {
-		return nil, err
+		return doctor.Host{}, err
 	}
 	_, running, err := garden.ReadLock(dir)
 	if err != nil {
-		return nil, err
+		return doctor.Host{}, err
 	}
 	address := ""
 	if running {
 		config, err := restConfig(dir)
 		if err != nil {
-			return nil, err
+			return doctor.Host{}, err
 		}
 		address = strings.TrimPrefix(config.Host, "https://")
 	}
 	i, err := app.OpenInsight(app.Config{DataDir: dir}.Instance())
 	if err != nil {
-		return nil, err
+		return doctor.Host{}, err
 	}
 	defer i.Close()
-	return doctor.ForHost(i.HostFacts(ctx, dir, address)), nil
+	return i.HostFacts(ctx, dir, address), nil
 }

@@ -171,17 +171,3 @@ func (d *Driver) Nodes(ctx context.Context) (int, error) {
 	}
 	return len(result.Items), nil
 }
-
-// Ports lists who holds ports of the host among the engine's containers.
-// Faults: Transient, Denied.
-func (d *Driver) Ports(ctx context.Context) (map[uint16]string, error) {
-	result, err := d.client.ContainerList(ctx, client.ContainerListOptions{All: true})
-	if err != nil {
-		return nil, fmt.Errorf("listing ports of containers: %w", d.classify(err))
-	}
-	holders := map[uint16]string{}
-	for _, b := range d.heldPorts(result.Items) {
-		holders[b.Port] = b.Holder
-	}
-	return holders, nil
-}

@@ -19,15 +19,11 @@ import (
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots"
 )
 
-const (
-	// apiServerPort is where API servers listen in their machines (the default of
-	// kubeadm's localAPIEndpoint.bindPort).
-	apiServerPort = 6443
-	// answerLimit bounds one request: a cluster in trouble is what is looked at.
-	answerLimit = 8 * time.Second
-)
+// answerLimit bounds one request: a cluster in trouble is what is looked at.
+const answerLimit = 8 * time.Second
 
 // Objects are what the cluster itself says. Problem is why it says nothing.
 type Objects struct {
@@ -42,7 +38,7 @@ type Objects struct {
 func endpoint(all []machines.Description) (string, error) {
 	for _, m := range all {
 		for _, p := range m.Ports {
-			if p.MachinePort == apiServerPort && p.HostPort != 0 {
+			if p.MachinePort == shoots.APIServerPort && p.HostPort != 0 {
 				host := p.HostAddress
 				if !host.IsValid() || host.IsUnspecified() {
 					host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -205,7 +201,7 @@ func ports(all []machines.Description, services []corev1.Service) []Port {
 		port     uint16
 		protocol string
 	}
-	behind := map[key]string{{apiServerPort, string(machines.TCP)}: "the API server"}
+	behind := map[key]string{{shoots.APIServerPort, string(machines.TCP)}: "the API server"}
 	var order []key
 	for _, s := range services {
 		for _, p := range s.Spec.Ports {

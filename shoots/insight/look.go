@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
 )
@@ -62,9 +63,10 @@ const (
 
 // Labels that the flow gives machines.
 const (
-	labelRole    = "loam.dev/role"
-	labelPool    = "loam.dev/pool"
-	controlPlane = "ControlPlane"
+	labelRole = "loam.dev/role"
+	labelPool = "loam.dev/pool"
+
+	controlPlane = string(v1alpha1.RoleControlPlane)
 )
 
 // Look looks at a cluster. What cannot be seen is on the page, and no error.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/loam-cloud/loam/api/v1alpha1"
 )
 
 // Print writes the page for a person to read.
@@ -66,7 +68,7 @@ func row(w io.Writer, columns ...string) {
 }
 
 func (n Node) print(w io.Writer, now time.Time) {
-	role := map[string]string{controlPlane: "control plane", "Worker": "worker"}[n.Role]
+	role := map[v1alpha1.MachineRole]string{v1alpha1.RoleControlPlane: "control plane", v1alpha1.RoleWorker: "worker"}[v1alpha1.MachineRole(n.Role)]
 	fmt.Fprintf(w, "\nNode %s (%s)\n", n.Name, cmp.Or(role, n.Role, "role not known"))
 	table(w, 2, func(t io.Writer) {
 		row(t, "container:", n.Container+"  "+short(n.ContainerID))

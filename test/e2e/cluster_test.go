@@ -21,6 +21,7 @@ func TestClusters(t *testing.T) {
 	t.Run("kubeconfigs on request", i.with(kubeconfigsOnRequest))
 	t.Run("kubectl works on the garden", i.with(kubectlOnGarden))
 	t.Run("a page is served and data is kept", i.with(workload))
+	t.Run("inspect, doctor and export", i.with(insightOfACluster))
 	t.Run("workers scale up and down", i.with(scale))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
@@ -282,6 +283,7 @@ func hibernate(i *installation) {
 	if running := i.owned("ps", "-q"); len(running) > 0 {
 		i.t.Errorf("containers still run: %v", running)
 	}
+	insightOfASleepingCluster(i)
 	i.setHibernation("one", false)
 	i.cluster("one", "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
 	i.cluster("one", "rollout", "status", "deployment/page", "--timeout=120s")
