@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/shoots/insight"
 )
@@ -63,8 +64,7 @@ func (c *checks) machine(k Cluster, n insight.Node) {
 		c.add(Warning, check, "the kernel has ended programs of it for their memory", "what it had asked for did not fit into "+memoryBound(n),
 			"give its pool a bigger machine type, or its pods limits")
 	}
-	running := slices.ContainsFunc(k.View.Machines, func(m machines.Description) bool { return m.Name == n.Machine && m.State == machines.StateRunning })
-	if !running {
+	if !k.runs(n) {
 		if !k.Hibernated {
 			c.add(Problem, check, fmt.Sprintf("its container is %s, with exit code %d", n.State, n.ExitCode), "nothing runs on it", "docker start "+n.Container)
 		}
@@ -80,6 +80,11 @@ func (c *checks) machine(k Cluster, n insight.Node) {
 	if sound {
 		c.ok(check, "its container runs, and so do its %d programs", len(n.Processes))
 	}
+}
+
+// runs tells whether the machine of a node is switched on.
+func (k Cluster) runs(n insight.Node) bool {
+	return slices.ContainsFunc(k.View.Machines, func(m machines.Description) bool { return m.Name == n.Machine && m.State == machines.StateRunning })
 }
 
 func memoryBound(n insight.Node) string {
@@ -159,9 +164,11 @@ func (c *checks) api(k Cluster) {
 	if page.API.Ready {
 		c.ok(check, "answers this host at %s", page.API.Address)
 	} else if !k.Hibernated {
-		fix := "loam cluster inspect " + page.Name + " shows which of its parts do not run"
-		if i := slices.IndexFunc(page.Nodes, func(n insight.Node) bool { return n.Role == "ControlPlane" }); i >= 0 {
-			fix += fmt.Sprintf("; docker exec %s sh -c 'tail -n 50 /var/log/pods/*_kube-apiserver-*/*/*.log' says why", page.Nodes[i].Container)
+		fix := "start its control plane, see above"
+		if i := slices.IndexFunc(page.Nodes, func(n insight.Node) bool {
+			return n.Role == string(v1alpha1.RoleControlPlane) && k.runs(n)
+		}); i >= 0 {
+			fix = logOf(page.Nodes[i], insight.Process{Name: "kube-apiserver"}) + " says why"
 		}
 		c.add(Problem, check, "does not answer this host: "+page.API.Problem, "nothing in the cluster can be seen or changed", fix)
 	}

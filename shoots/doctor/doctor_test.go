@@ -218,6 +218,9 @@ func TestCluster(t *testing.T) {
 			c.View.Page.API.Ready, c.View.Page.API.Problem = false, "connection refused"
 			c.FromNodes["demo-0"] = "connection refused"
 		}, want{{severity: problem, check: "API server", what: "this host: connection refused", fix: "kube-apiserver"}, {severity: problem, check: "API server", what: "node demo-0"}}},
+		"API silent, control plane off": {func(c *doctor.Cluster, n *insight.Node, _ *corev1.Node, _ *corev1.Pod) {
+			c.View.Page.API.Ready, c.View.Machines[0].State, n.Processes, c.FromNodes = false, machines.StateStopped, nil, nil
+		}, want{{severity: problem, check: "machine demo-0"}, {severity: problem, check: "API server", fix: "start its control plane"}}},
 		"not ready": {func(_ *doctor.Cluster, _ *insight.Node, node *corev1.Node, _ *corev1.Pod) {
 			node.Status.Conditions[0] = corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Reason: "KubeletNotReady", Message: "PLEG is not healthy"}
 		}, want{{severity: problem, check: "node demo-0", what: "PLEG is not healthy", fix: "docker exec c-0 journalctl -u kubelet"}}},
