@@ -138,9 +138,7 @@ type kubeletAuthorization struct {
 
 // kubeletPatch is what is one node's own in a KubeletConfiguration.
 type kubeletPatch struct {
-	CgroupDriver                string            `json:"cgroupDriver"`
 	EvictionHard                map[string]string `json:"evictionHard,omitempty"`
-	FailCgroupV1                *bool             `json:"failCgroupV1,omitempty"`
 	FailSwapOn                  *bool             `json:"failSwapOn,omitempty"`
 	ImageGCHighThresholdPercent *int32            `json:"imageGCHighThresholdPercent,omitempty"`
 	MaxPods                     int32             `json:"maxPods,omitempty"`

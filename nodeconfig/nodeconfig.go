@@ -65,8 +65,9 @@ type Node struct {
 	// Taints are those that the node registers with. On a control plane they
 	// replace kubeadm's own taint; empty leaves the node schedulable.
 	Taints []corev1.Taint
-	// CgroupV1 says that the machine's kernel offers version 1 of cgroups.
-	CgroupV1 bool
+	// PodSubnet is the subnet of the node's pods, an IPv4 one, where Loam's network
+	// is used and it is known before the node is: on the first control plane.
+	PodSubnet netip.Prefix
 	// MaxPods is the kubelet's limit; zero means the kubelet's default.
 	MaxPods int32
 	// VirtualMachine says that kernel and disks are the node's own. A node that

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -87,11 +88,11 @@ func TestGolden(t *testing.T) {
 		"init-everything": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
 			c.ControlPlanes, c.KubeProxyMode, c.DNSDomain, c.KubernetesVersion = 3, "nftables", "demo.internal", "v1.31.5"
 			c.Endpoint, c.CertSANs = "api.demo.internal:443", nil
-			n.CgroupV1, n.MaxPods = true, 50
+			n.MaxPods = 50
 			n.Taints = []corev1.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}}
 		}),
 		"init-virtual-machine": initialise(func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.VirtualMachine = true }),
-		"join-worker":          joining(worker(), func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.CgroupV1 = true }),
+		"join-worker":          joining(worker(), func(*nodeconfig.Cluster, *nodeconfig.Node) {}),
 		"join-control-plane": joining(controlPlane(), func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
 			c.ControlPlanes, n.Name, n.Address = 3, "demo-control-plane-1", netip.MustParseAddr("172.18.0.7")
 		}),
@@ -144,6 +145,15 @@ func compare(t *testing.T, golden string, got []byte) {
 func decode(t *testing.T, files []nodeconfig.File) {
 	t.Helper()
 	for _, file := range files {
+		switch {
+		case strings.HasPrefix(string(file.Content), "#!/bin/sh\n"):
+			if out, err := exec.Command("sh", "-n", "-c", string(file.Content)).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", file.Path, err, out)
+			}
+			continue
+		case !strings.HasSuffix(file.Path, ".yaml") && file.Path != nodeconfig.DiscoveryPath:
+			continue
+		}
 		for document := range strings.SplitSeq(string(file.Content), "---\n") {
 			var target any
 			var meta struct{ APIVersion, Kind string }

@@ -28,10 +28,13 @@ const (
 	// Modes of the files: the first holds a token.
 	private fs.FileMode = 0o600
 	public  fs.FileMode = 0o644
+	program fs.FileMode = 0o755
 )
 
-// InitFiles renders what kubeadm init needs on the first control-plane node of
-// a cluster. The error names every field that is wrong.
+// InitFiles renders what makes the first control-plane node of a cluster: the
+// files lie in the machine before its first boot, and at that boot kubeadm makes
+// all others from them before the kubelet starts. What kubeadm does to a running
+// API server is left to the flow. The error names every field that is wrong.
 func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	problems := append(validateCluster(c), validateNode(n, c)...)
 	problems = append(problems, validateToken("bootstrapToken", bootstrapToken)...)
@@ -49,7 +52,7 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches...), nil
+	return slices.Concat([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches, bootstrapFiles(n)), nil
 }
 
 // JoinFiles renders what kubeadm join needs on a further node of a cluster. The
@@ -171,11 +174,7 @@ func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
 // kubeletDocumentPatch is what is one node's own. kubeadm hands the cluster's
 // document to every node, and this on top of it.
 func kubeletDocumentPatch(n Node) kubeletPatch {
-	patch := kubeletPatch{CgroupDriver: "systemd", MaxPods: n.MaxPods}
-	if n.CgroupV1 {
-		// From 1.35 on the kubelet refuses version 1 unless told.
-		patch.CgroupDriver, patch.FailCgroupV1 = "cgroupfs", new(bool)
-	}
+	patch := kubeletPatch{MaxPods: n.MaxPods}
 	if n.VirtualMachine {
 		return patch
 	}
@@ -199,7 +198,10 @@ func patchFiles(c Cluster, n Node) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := []File{{Path: PatchesPath + "/kubeletconfiguration+merge.yaml", Content: kubelet, Mode: public}}
+	files := []File{
+		{Path: PatchesPath + "/kubeletconfiguration+merge.yaml", Content: kubelet, Mode: public},
+		{Path: servicesPath, Content: []byte(c.ServiceCIDR + "\n"), Mode: public},
+	}
 	// kubeadm before 1.32 knows no patches of this deployment.
 	if !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic("v1.32.0")) {
 		return files, nil

@@ -10,3 +10,12 @@ until test -S /run/containerd/containerd.sock; do
   sleep 0.1
 done
 `
+
+// AwaitSystemd is the part that waits until systemd takes orders.
+const AwaitSystemd = `
+i=0
+until test -S /run/systemd/private; do
+  i=$((i+1)); test $i -lt 600 || { echo "systemd did not start within 60 s" >&2; exit 1; }
+  sleep 0.1
+done
+`

@@ -98,6 +98,9 @@ func validateNode(n Node, c Cluster) field.ErrorList {
 	for i, taint := range n.Taints {
 		all = append(all, validateTaint(at.Child("taints").Index(i), taint)...)
 	}
+	if n.PodSubnet.IsValid() && (!n.PodSubnet.Addr().Is4() || n.PodSubnet != n.PodSubnet.Masked()) {
+		all = append(all, field.Invalid(at.Child("podSubnet"), n.PodSubnet.String(), "must be a subnet of IPv4 addresses"))
+	}
 	if n.MaxPods < 0 {
 		all = append(all, field.Invalid(at.Child("maxPods"), n.MaxPods, "must not be negative"))
 	}

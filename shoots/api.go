@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -18,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/nodeconfig"
 	"github.com/loam-cloud/loam/shoots/manifest"
 )
 
@@ -106,6 +108,32 @@ func (r *run) installStorage(ctx context.Context) error {
 	return r.install(ctx, storageManifest)
 }
 
+// addonsScript prints what kubeadm would install beside the control plane. Between
+// that kubeadm says what it does, and it begins documents on the line that parts
+// them.
+const addonsScript = `
+for addon in coredns kube-proxy; do
+  kubeadm init phase addon "$addon" --print-manifest --config=` + nodeconfig.KubeadmConfigPath + ` | sed -e '/^\[/d' -e 's/^---/---\n/'
+done
+`
+
+// installAddons brings names and services to a new cluster. In one that exists
+// they are its users' to change.
+func (r *run) installAddons(ctx context.Context) error {
+	if !r.fresh {
+		return nil
+	}
+	text, err := r.script(ctx, r.controlPlane, addonsScript)
+	if err != nil {
+		return err
+	}
+	objects, err := manifest.Decode(strings.NewReader(text))
+	if err != nil {
+		return fault.New(fault.Internal, "what kubeadm installs: %w", err)
+	}
+	return r.apply(ctx, objects)
+}
+
 // install applies a manifest of the node image. The network's is a template
 // that asks for the pods' range.
 func (r *run) install(ctx context.Context, path string) error {
@@ -125,6 +153,10 @@ func (r *run) install(ctx context.Context, path string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "manifest %s of image %q: %w", path, r.cluster.Image, err)
 	}
+	return r.apply(ctx, objects)
+}
+
+func (r *run) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, o := range objects {
 		err := poll(ctx, r.Clock, func(ctx context.Context) error {
 			return classify(r.api.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(fieldOwner), client.ForceOwnership))

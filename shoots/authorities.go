@@ -109,6 +109,40 @@ func (a Authorities) files() []nodeconfig.File {
 	return files
 }
 
+// Files by which a kubelet is known to the API server.
+const (
+	kubeletConfigPath = "/etc/kubernetes/kubelet.conf"
+	// kubeletPairPath is where the kubelet keeps its certificate with its key, and
+	// puts those that it gets when the first one ends.
+	kubeletPairPath = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	// kubeletLifetime is what kubeadm gives to certificates; kubelets ask for new
+	// ones in time.
+	kubeletLifetime = 365 * 24 * time.Hour
+)
+
+// kubeletFiles let the kubelet of a node talk to the API server at the given URL
+// from its first second on.
+func (a Authorities) kubeletFiles(node, server string, now time.Time) ([]nodeconfig.File, error) {
+	pair, err := a.sign(Identity{User: "system:node:" + node, Groups: []string{"system:nodes"}, Lifetime: kubeletLifetime}, now)
+	if err != nil {
+		return nil, fmt.Errorf("signing the certificate of node %q: %w", node, err)
+	}
+	const cluster, user, name = "kubernetes", "kubelet", "kubelet"
+	config, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{cluster: {Server: server, CertificateAuthorityData: a["ca.crt"]}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{user: {ClientCertificate: kubeletPairPath, ClientKey: kubeletPairPath}},
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: cluster, AuthInfo: user}},
+		CurrentContext: name,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []nodeconfig.File{
+		{Path: kubeletConfigPath, Content: config, Mode: 0o600},
+		{Path: kubeletPairPath, Content: slices.Concat(pair.certificate, pair.key), Mode: 0o600},
+	}, nil
+}
+
 // clockSkew is how far in the past certificates start to be valid, for hosts
 // whose clocks differ.
 const clockSkew = 5 * time.Minute

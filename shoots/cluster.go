@@ -89,6 +89,20 @@ func (c *Cluster) members(role v1alpha1.MachineRole) []member {
 	return all
 }
 
+// nodeSubnetBits is the length of a node's subnet (the default of the controller
+// manager's --node-cidr-mask-size).
+const nodeSubnetBits = 24
+
+// firstSubnet is the subnet of the first node, which is the one that a controller
+// manager would give to it too. It is not valid where Loam has no say in that.
+func (c *Cluster) firstSubnet() netip.Prefix {
+	pods, err := netip.ParsePrefix(c.PodCIDR)
+	if err != nil || !c.DefaultNetwork || !pods.Addr().Is4() || pods.Bits() > nodeSubnetBits {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(pods.Addr(), nodeSubnetBits)
+}
+
 // all are the members of both roles, the control plane first.
 func (c *Cluster) all() []member {
 	return append(c.members(v1alpha1.RoleControlPlane), c.members(v1alpha1.RoleWorker)...)

@@ -40,6 +40,9 @@ const (
 	stepBootWorkers         = "booting workers"
 	stepInitialise          = "initialising control plane"
 	stepReachAPI            = "reaching API server"
+	stepRelease             = "starting controllers"
+	stepRecord              = "recording configuration"
+	stepAddons              = "installing system components"
 	stepNetwork             = "installing network"
 	stepStorage             = "installing storage"
 	stepJoin                = "joining workers"
@@ -78,6 +81,16 @@ func (r *run) steps() []graph.Step {
 		{Name: stepReachAPI, After: reach, Run: r.reachAPI},
 	}
 	joined, reached := []string{stepInitialise, stepReachAPI}, []string{stepReachAPI}
+	settled := []string{stepLabel, stepStorage}
+	if !r.cluster.Established {
+		steps = append(steps,
+			graph.Step{Name: stepRelease, After: joined, Run: r.release},
+			graph.Step{Name: stepAddons, After: joined, Run: r.installAddons},
+			graph.Step{Name: stepRecord, After: []string{stepRelease, stepAddons}, Run: r.record},
+		)
+		joined = []string{stepRecord}
+		settled = append(settled, stepAddons)
+	}
 	if slices.ContainsFunc(withRole(r.existing, v1alpha1.RoleControlPlane), r.cluster.outdated) {
 		steps = append(steps, graph.Step{Name: stepUpgradeControlPlane, After: joined, Run: r.upgradeControlPlane})
 		joined, reached = []string{stepUpgradeControlPlane}, []string{stepUpgradeControlPlane}
@@ -94,7 +107,6 @@ func (r *run) steps() []graph.Step {
 		joined = []string{stepJoin}
 	}
 	steps = append(steps, graph.Step{Name: stepLabel, After: joined, Run: r.labelNodes})
-	settled := []string{stepLabel, stepStorage}
 	// Without a network no node gets ready before the user has brought one.
 	if r.cluster.DefaultNetwork {
 		steps = append(steps,
@@ -224,8 +236,10 @@ type run struct {
 	existing, surplus []machines.Machine
 
 	controlPlane machines.Machine
-	workers      []machines.Machine
-	api          *Connection
+	// fresh says that the control plane is new: nothing is in the cluster yet.
+	fresh   bool
+	workers []machines.Machine
+	api     *Connection
 }
 
 func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error) {

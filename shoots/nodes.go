@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
@@ -49,15 +50,37 @@ func (r *run) create(ctx context.Context, m member) (machines.Machine, error) {
 	return created, nil
 }
 
-// bootControlPlane puts the cluster's keys into the machine before its first
-// boot. A machine that has been started once got them then.
+// bootControlPlane puts what makes the machine the cluster's control plane into
+// it before its first boot. A machine that has been started once got it then.
 func (r *run) bootControlPlane(ctx context.Context) error {
-	if r.controlPlane.State == machines.StateCreated {
-		if err := r.put(ctx, r.controlPlane, r.authorities.files()); err != nil {
+	if r.controlPlane.State == machines.StateCreated && !r.cluster.Established {
+		files, err := r.controlPlaneFiles()
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, r.controlPlane, files); err != nil {
 			return err
 		}
 	}
 	return r.boot(ctx, r.controlPlane)
+}
+
+func (r *run) controlPlaneFiles() ([]nodeconfig.File, error) {
+	token, err := bootstraputil.GenerateBootstrapToken()
+	if err != nil {
+		return nil, err
+	}
+	node := r.node(r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
+	node.PodSubnet = r.cluster.firstSubnet()
+	files, err := nodeconfig.InitFiles(r.nodeCluster(), node, token)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	own, err := r.authorities.kubeletFiles(node.Name, "https://"+r.insideEndpoint(), r.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(r.authorities.files(), own, files), nil
 }
 
 func (r *run) bootWorkers(ctx context.Context) error {
@@ -110,71 +133,117 @@ func tail(text string, lines int) string {
 	return ":\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// probeScript tells whether kubeadm has done its work in the machine and, where
-// it has not, which version of cgroups there is: the second is the one that
-// lists its controllers in a file.
+// probeScript tells how far kubeadm has come in the machine.
 const probeScript = `
 if test -e ` + upgradingPath + `; then
   echo upgrading
-elif test -e /etc/loam/bootstrapped; then
+elif test -e ` + nodeconfig.BootstrappedPath + `; then
   echo bootstrapped
-fi
-if test -e /sys/fs/cgroup/cgroup.controllers; then
-  echo cgroup2
-else
-  echo cgroup1
 fi
 `
 
-// bootstrapScript runs kubeadm once in the life of a machine. A second run of
-// the flow, after a crash, waits here for a kubeadm that the first one left
-// behind; one that was cut short starts over on what is there, which kubeadm's
-// phases allow once its checks for an untouched machine are off. The exception
-// is a kubelet that has its credentials: kubeadm refuses to join a node that is
-// ready, and what it would still do is wait for the kubelet.
+// bootstrapHead begins the scripts that run kubeadm in a machine: one at a time,
+// and none once it has done its work. A second run of the flow, after a crash,
+// waits here for a kubeadm that the first one left behind; one that was cut short
+// starts over on what is there, which kubeadm's phases allow once its checks for
+// an untouched machine are off.
 //
-//	$1 init or join, $2 log file, $3... further arguments
-const bootstrapScript = `
+//	logged FILE PROGRAM... shows what a program said only when it failed
+const bootstrapHead = `
 mkdir -p /run/loam /var/log/loam
 exec 9>/run/loam/bootstrap.lock
 flock 9
-test ! -e /etc/loam/bootstrapped || exit 0
-if test "$1" = join && test -s /etc/kubernetes/kubelet.conf; then
-  systemctl restart kubelet 9>&-
-  : >/etc/loam/bootstrapped
-  exit 0
-fi
-` + nodeconfig.AwaitContainerd + `
-verb=$1; log=$2; shift 2
-if ! kubeadm "$verb" --config=` + nodeconfig.KubeadmConfigPath + ` "$@" >"$log" 2>&1 9>&-; then
-  cat "$log" >&2
-  exit 1
-fi
-: >/etc/loam/bootstrapped
+test ! -e ` + nodeconfig.BootstrappedPath + ` || exit 0
+logged() { log=$1; shift; "$@" >>"$log" 2>&1 9>&- || { cat "$log" >&2; exit 1; }; }
 `
 
-// initialise runs kubeadm init, which starts the control plane from the
-// authorities that were put into the machine.
+// initScript waits for what the machine does by itself at its first boot, and
+// does it again where it has failed.
+const initScript = bootstrapHead + nodeconfig.AwaitSystemd + `
+systemctl start ` + nodeconfig.BootstrapUnit + ` 9>&- || { cat ` + nodeconfig.InitLogPath + ` >&2; exit 1; }
+systemctl start kubelet 9>&-
+`
+
+// release gives the control plane's node what the controller manager would give
+// it, and then has that and the scheduler started.
+func (r *run) release(ctx context.Context) error {
+	if !r.fresh {
+		return nil
+	}
+	if err := r.introduce(ctx); err != nil {
+		return err
+	}
+	_, err := r.script(ctx, r.controlPlane, bootstrapHead+nodeconfig.ReleaseScript)
+	return err
+}
+
+// introduce makes the control plane's node known, with the subnet that its machine
+// already works with. The kubelet may have done the former meanwhile.
+func (r *run) introduce(ctx context.Context) error {
+	subnet := r.cluster.firstSubnet()
+	if !subnet.IsValid() {
+		return nil
+	}
+	set := func(node *corev1.Node) {
+		if node.Spec.PodCIDR == "" {
+			node.Spec.PodCIDR, node.Spec.PodCIDRs = subnet.String(), []string{subnet.String()}
+		}
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: r.controlPlane.Hostname}}
+	set(node)
+	err := poll(ctx, r.Clock, func(ctx context.Context) error { return classify(client.IgnoreAlreadyExists(r.api.Create(ctx, node))) })
+	if err != nil {
+		return fmt.Errorf("introducing node %q: %w", node.Name, err)
+	}
+	return r.changeNode(ctx, node.Name, set)
+}
+
+// recordScript has kubeadm put into the cluster what kubeadm itself needs there
+// later: its configuration, the kubelet's, and what lets nodes join.
+const recordScript = bootstrapHead + `
+logged ` + nodeconfig.InitLogPath + ` kubeadm init --config=` + nodeconfig.KubeadmConfigPath + ` --skip-token-print \
+  --skip-phases=preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,addon,show-join-command
+: >` + nodeconfig.BootstrappedPath + `
+`
+
+// joinScript makes the machine a node. A kubelet that has its credentials has all:
+// kubeadm refuses to join a node that is ready, and what it would still do is wait
+// for the kubelet.
+const joinScript = bootstrapHead + `
+if test -s /etc/kubernetes/kubelet.conf; then
+  systemctl restart kubelet 9>&-
+else
+` + nodeconfig.AwaitContainerd + nodeconfig.CgroupPatch + `
+  rm -f /var/log/loam/kubeadm-join.log
+  logged /var/log/loam/kubeadm-join.log kubeadm join --config=` + nodeconfig.KubeadmConfigPath + ` --ignore-preflight-errors=all
+fi
+: >` + nodeconfig.BootstrappedPath + `
+`
+
+// initialise waits until kubeadm has made the files of the control plane and the
+// kubelet works with them, from the authorities that were put into the machine.
 func (r *run) initialise(ctx context.Context) error {
-	node, done, err := r.node(ctx, r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
-	switch {
-	case err != nil || done == bootstrapped:
-		return err
-	case done == upgrading:
-		return r.finishControlPlane(ctx, node)
-	}
-	token, err := bootstraputil.GenerateBootstrapToken()
+	done, err := r.progress(ctx, r.controlPlane)
 	if err != nil {
 		return err
 	}
-	files, err := nodeconfig.InitFiles(r.nodeCluster(), node, token)
-	if err != nil {
-		return fault.Wrap(fault.Invalid, err)
+	switch done {
+	case bootstrapped:
+		return nil
+	case upgrading:
+		return r.finishControlPlane(ctx)
 	}
-	if err := r.put(ctx, r.controlPlane, files); err != nil {
-		return err
+	r.fresh = true
+	_, err = r.script(ctx, r.controlPlane, initScript)
+	return err
+}
+
+// record has kubeadm write down in the cluster how it was made.
+func (r *run) record(ctx context.Context) error {
+	if !r.fresh {
+		return nil
 	}
-	_, err = r.script(ctx, r.controlPlane, bootstrapScript, "init", "/var/log/loam/kubeadm-init.log", "--ignore-preflight-errors=all", "--skip-token-print")
+	_, err := r.script(ctx, r.controlPlane, recordScript)
 	return err
 }
 
@@ -185,7 +254,7 @@ func (r *run) joinWorkers(ctx context.Context) error {
 	token := sync.OnceValues(func() (string, error) { return r.mintToken(ctx) })
 	return each(ctx, indices(members), func(ctx context.Context, i int) error {
 		m := r.workers[i]
-		node, done, err := r.node(ctx, m, members[i].pool)
+		done, err := r.progress(ctx, m)
 		switch {
 		case err != nil || done == bootstrapped:
 			return err
@@ -197,14 +266,14 @@ func (r *run) joinWorkers(ctx context.Context) error {
 			return err
 		}
 		join := nodeconfig.Join{Server: "https://" + r.insideEndpoint(), CA: r.authorities["ca.crt"], Token: secret}
-		files, err := nodeconfig.JoinFiles(r.nodeCluster(), node, join)
+		files, err := nodeconfig.JoinFiles(r.nodeCluster(), r.node(m, members[i].pool), join)
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err)
 		}
 		if err := r.put(ctx, m, files); err != nil {
 			return err
 		}
-		_, err = r.script(ctx, m, bootstrapScript, "join", "/var/log/loam/kubeadm-join.log", "--ignore-preflight-errors=all")
+		_, err = r.script(ctx, m, joinScript)
 		return err
 	})
 }
@@ -242,28 +311,18 @@ const (
 	upgrading progress = "upgrading"
 )
 
-// node is what a machine is to be configured as, and what of it is done.
-func (r *run) node(ctx context.Context, m machines.Machine, pool Pool) (n nodeconfig.Node, done progress, err error) {
+// progress asks a machine how far kubeadm has come.
+func (r *run) progress(ctx context.Context, m machines.Machine) (progress, error) {
 	found, err := r.script(ctx, m, probeScript)
-	if err != nil {
-		return nodeconfig.Node{}, untouched, err
+	return progress(strings.TrimSpace(found)), err
+}
+
+// node is what a machine is to be configured as.
+func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
+	return nodeconfig.Node{
+		Name: m.Hostname, Role: pool.Role, Address: m.Addresses[0],
+		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods,
 	}
-	words := strings.Fields(found)
-	for _, known := range []progress{bootstrapped, upgrading} {
-		if slices.Contains(words, string(known)) {
-			done = known
-		}
-	}
-	n = nodeconfig.Node{
-		Name:     m.Hostname,
-		Role:     pool.Role,
-		Address:  m.Addresses[0],
-		Labels:   pool.nodeLabels(),
-		Taints:   pool.taints(),
-		CgroupV1: slices.Contains(words, "cgroup1"),
-		MaxPods:  pool.MaxPods,
-	}
-	return n, done, nil
 }
 
 // tokenLifetime bounds how long a bootstrap token works: longer than the

@@ -130,11 +130,7 @@ func (r *run) upgradeControlPlane(ctx context.Context) error {
 	if err := r.boot(ctx, replaced); err != nil {
 		return err
 	}
-	config, _, err := r.node(ctx, replaced, member.pool)
-	if err != nil {
-		return err
-	}
-	if err := r.finishControlPlane(ctx, config); err != nil {
+	if err := r.finishControlPlane(ctx); err != nil {
 		return err
 	}
 	// Ready it gets once the network of the new version is installed, which comes
@@ -192,8 +188,9 @@ logged() { "$@" >/var/log/loam/kubeadm-upgrade.log 2>&1 9>&- || { cat /var/log/l
 // finishControlPlane does what is left to do in the machine of a control plane
 // that was replaced. Its version is that of the machine: the cluster may have been
 // given yet another one since.
-func (r *run) finishControlPlane(ctx context.Context, node nodeconfig.Node) error {
+func (r *run) finishControlPlane(ctx context.Context) error {
 	m := r.controlPlane
+	node := r.node(m, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
 	cluster := r.nodeCluster()
 	cluster.KubernetesVersion = m.Labels[labelVersion]
 	// kubeadm demands one and makes nothing of it here.

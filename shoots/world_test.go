@@ -37,8 +37,8 @@ import (
 )
 
 // world is what a flow works on: a host, machines and an API server. The API
-// server answers once kubeadm init has run and while its machine does, nodes
-// appear when kubeadm has joined them, and get ready when there is a network.
+// server answers once kubeadm has made its files and while its machine runs, nodes
+// appear when their kubelet has its files, and get ready when there is a network.
 type world struct {
 	t           *testing.T
 	cluster     shoots.Cluster
@@ -188,8 +188,20 @@ func (w *world) intercept() interceptor.Funcs {
 	}
 }
 
-// settle makes nodes ready once there is a network.
+// settle starts the pods of Deployments, and makes nodes ready once there is a
+// network.
 func (w *world) settle(ctx context.Context) {
+	var deployments appsv1.DeploymentList
+	if err := w.inside.List(ctx, &deployments); err != nil {
+		w.t.Error(err)
+	}
+	for _, d := range deployments.Items {
+		base, n := d.DeepCopy(), ptr.Deref(d.Spec.Replicas, 1)
+		d.Status = appsv1.DeploymentStatus{Replicas: n, UpdatedReplicas: n, AvailableReplicas: n}
+		if err := w.inside.Status().Patch(ctx, &d, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
+			w.t.Error(err)
+		}
+	}
 	if w.inside.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "network"}, &corev1.ConfigMap{}) != nil {
 		return
 	}
@@ -262,6 +274,13 @@ metadata: {name: standard}
 provisioner: example.org/folders
 `
 
+const addonsManifest = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: coredns, namespace: kube-system}
+spec: {replicas: 2}
+`
+
 // does names what a shell script of the flow does.
 func does(args []string) (what string, rest []string) {
 	if len(args) < 4 || args[0] != "/bin/sh" {
@@ -269,7 +288,8 @@ func does(args []string) (what string, rest []string) {
 	}
 	text := args[2]
 	for name, part := range map[string]string{
-		"release": "kubeadm init phase", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node",
+		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node",
+		"init": "systemctl start loam-bootstrap", "record": "kubeadm init --config", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
 		"images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {
@@ -277,8 +297,6 @@ func does(args []string) (what string, rest []string) {
 		}
 	}
 	switch {
-	case strings.Contains(text, `kubeadm "$verb"`):
-		return "kubeadm", args[4:]
 	case strings.Contains(text, "echo bootstrapped"):
 		return "probe", nil
 	case text == `cat "$1"`:
@@ -292,6 +310,7 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 	what, rest := does(c.Args)
 	_, bootstrapped := guest.ReadFile(marker)
 	_, upgrading := guest.ReadFile(upgradingFile)
+	_, made := guest.ReadFile(madeFile)
 	switch {
 	case slices.Contains([]string{"images", "digest", "content", "root", "import"}, what):
 		return w.containerd(guest, what, rest, c)
@@ -300,29 +319,39 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 			return w.upgrade(ctx, guest, what, rest)
 		}
 	case what == "probe" && upgrading:
-		_, _ = io.WriteString(c.Stdout, "upgrading\ncgroup2\n")
+		_, _ = io.WriteString(c.Stdout, "upgrading\n")
 	case what == "probe" && bootstrapped:
-		_, _ = io.WriteString(c.Stdout, "bootstrapped\ncgroup2\n")
-	case what == "probe":
-		_, _ = io.WriteString(c.Stdout, "cgroup2\n")
+		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
+	case what == "probe", what == "controllers":
+	case what == "addons":
+		_, _ = io.WriteString(c.Stdout, addonsManifest)
 	case what == "cat" && strings.Contains(rest[0], "cni"):
 		_, _ = io.WriteString(c.Stdout, networkManifest)
 	case what == "cat":
 		_, _ = io.WriteString(c.Stdout, storageManifest)
-	case what == "kubeadm" && bootstrapped:
-	case what == "kubeadm":
-		if err := w.runKubeadm(ctx, guest, rest[0], c.Stderr); err != nil {
+	case bootstrapped && slices.Contains([]string{"init", "record", "join"}, what):
+	case what == "init" && made:
+	case what == "init", what == "record", what == "join":
+		if err := w.runKubeadm(ctx, guest, what, c.Stderr); err != nil {
 			return err
 		}
-		guest.WriteFile(machines.File{Path: marker})
+		path := marker
+		if what == "init" {
+			path = madeFile
+		}
+		guest.WriteFile(machines.File{Path: path})
 	default:
 		w.t.Errorf("machine %q was to run %q", guest.Name, c.Args)
 	}
 	return nil
 }
 
-// marker is the file by which a machine remembers that kubeadm has run.
-const marker = "/etc/loam/bootstrapped"
+const (
+	// marker is the file by which a machine remembers that kubeadm has run.
+	marker = "/etc/loam/bootstrapped"
+	// madeFile is one of those that kubeadm makes at boot.
+	madeFile = "/etc/kubernetes/admin.conf"
+)
 
 var tokenLine = regexp.MustCompile(`(?i)token: "?([a-z0-9]{6})\.([a-z0-9]{16})`)
 
@@ -348,18 +377,15 @@ func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string,
 	objects := []client.Object{&corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: guest.Hostname}, Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version(guest)}},
 	}}
-	if verb == "init" {
-		if _, found := guest.ReadFile("/etc/kubernetes/pki/ca.key"); !found {
-			w.t.Errorf("machine %q was initialised without the cluster's keys", guest.Name)
+	switch verb {
+	case "init":
+		for _, path := range []string{"/etc/kubernetes/pki/ca.key", "/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"} {
+			if _, found := guest.ReadFile(path); !found {
+				w.t.Errorf("machine %q was initialised without %s", guest.Name, path)
+			}
 		}
-		objects = append(objects,
-			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}},
-			&appsv1.Deployment{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "coredns"},
-				Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](2)}, Status: appsv1.DeploymentStatus{Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2},
-			},
-		)
-	} else {
+		objects = append(objects, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system"}})
+	case "join":
 		var secret corev1.Secret
 		err := w.inside.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "bootstrap-token-" + string(token[1])}, &secret)
 		if err != nil || secret.StringData["token-secret"] != string(token[2]) {

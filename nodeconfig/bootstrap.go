@@ -1,0 +1,100 @@
+package nodeconfig
+
+import "net/netip"
+
+// Paths and names of what has kubeadm make a control plane's files at boot.
+const (
+	// BootstrapUnit makes them, before the kubelet starts; started again after a
+	// failure it makes what is left to make.
+	BootstrapUnit = "loam-bootstrap.service"
+	// BootstrappedPath says that kubeadm has nothing left to do in the machine.
+	BootstrappedPath = "/etc/loam/bootstrapped"
+	// InitLogPath is what kubeadm says.
+	InitLogPath = "/var/log/loam/kubeadm-init.log"
+
+	bootstrapPath = "/etc/loam/bootstrap"
+	// servicesPath lists the ranges of services, for images that refuse connections
+	// to those which nothing answers for.
+	servicesPath = "/etc/loam/services"
+	// subnetPath is where a control plane finds the subnet that it will have.
+	subnetPath = "/etc/loam/subnet.env"
+	manifests  = "/etc/kubernetes/manifests/"
+	heldPath   = "/etc/loam/held/"
+	unitPath   = "/etc/systemd/system/" + BootstrapUnit
+	// wantsPath pulls the unit in: a file can be placed in a machine that has not
+	// booted, a link that enables the unit cannot.
+	wantsPath = "/etc/systemd/system/kubelet.service.d/05-loam-bootstrap.conf"
+)
+
+// CgroupPatch is the part of a shell script that fits the kubelet's configuration
+// to the version of cgroups, which only the machine itself can tell. From 1.35 on
+// the kubelet refuses version 1 unless told.
+const CgroupPatch = `
+if test -e /sys/fs/cgroup/cgroup.controllers; then
+  printf 'cgroupDriver: systemd\n'
+else
+  printf 'cgroupDriver: cgroupfs\nfailCgroupV1: false\n'
+fi >` + PatchesPath + `/kubeletconfiguration1+merge.yaml
+`
+
+// bootstrapScript has kubeadm make certificates, kubeconfigs, static pods and the
+// kubelet's configuration. kubeadm starts the kubelet through the init system that
+// it finds in its path; here systemd starts it when this has ended.
+//
+// Controller manager and scheduler are held back: what they ask an API server for
+// that does not know its roles yet is refused, and they come back seconds later.
+//
+// Of the network that Loam's images bring, the first node's configuration is known
+// beforehand, and its pods need not wait for flannel, which writes the same.
+const bootstrapScript = `#!/bin/sh
+set -eu
+mkdir -p /var/log/loam ` + heldPath + `
+exec >` + InitLogPath + ` 2>&1
+` + CgroupPatch + `
+kubeadm=$(command -v kubeadm)
+PATH=/nonexistent "$kubeadm" init --config=` + KubeadmConfigPath + ` --skip-phases=preflight,wait-control-plane,upload-config,upload-certs,mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command
+for name in kube-controller-manager kube-scheduler; do
+  mv ` + manifests + `$name.yaml ` + heldPath + `
+done
+if test -e ` + subnetPath + ` && test -x /usr/local/lib/loam/write-cni-conf; then
+  # VXLAN takes 50 bytes of each packet.
+  { cat ` + subnetPath + `; echo "FLANNEL_MTU=$(($(cat /sys/class/net/eth0/mtu) - 50))"; } >/run/loam-subnet.env
+  /usr/local/lib/loam/write-cni-conf /run/loam-subnet.env
+fi
+`
+
+// ReleaseScript is the part of a shell script that starts what was held back.
+const ReleaseScript = `
+for held in ` + heldPath + `*.yaml; do
+  test ! -e "$held" || mv "$held" ` + manifests + `
+done
+`
+
+const bootstrapUnit = `[Unit]
+Description=Have kubeadm make the files of the control plane
+Before=kubelet.service
+ConditionPathExists=!` + BootstrappedPath + `
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=` + bootstrapPath + `
+`
+
+const wants = `[Unit]
+Wants=` + BootstrapUnit + `
+`
+
+func bootstrapFiles(n Node) []File {
+	files := []File{
+		{Path: bootstrapPath, Content: []byte(bootstrapScript), Mode: program},
+		{Path: unitPath, Content: []byte(bootstrapUnit), Mode: public},
+		{Path: wantsPath, Content: []byte(wants), Mode: public},
+	}
+	if n.PodSubnet.IsValid() {
+		// As flannel writes it: the subnet's first address, with its length.
+		gateway := netip.PrefixFrom(n.PodSubnet.Addr().Next(), n.PodSubnet.Bits())
+		files = append(files, File{Path: subnetPath, Content: []byte("FLANNEL_SUBNET=" + gateway.String() + "\n"), Mode: public})
+	}
+	return files
+}
