@@ -199,10 +199,12 @@ func (r *run) introduce(ctx context.Context) error {
 }
 
 // recordScript has kubeadm put into the cluster what kubeadm itself needs there
-// later: its configuration, the kubelet's, and what lets nodes join.
+// later: its configuration, the kubelet's, and what lets nodes join. It runs phases
+// one by one: an init that skips the addons would write down that there are none.
 const recordScript = bootstrapHead + `
-logged ` + nodeconfig.InitLogPath + ` kubeadm init --config=` + nodeconfig.KubeadmConfigPath + ` --skip-token-print \
-  --skip-phases=preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,addon,show-join-command
+for phase in "upload-config all" mark-control-plane "bootstrap-token --skip-token-print"; do
+  logged ` + nodeconfig.InitLogPath + ` kubeadm init phase $phase --config=` + nodeconfig.KubeadmConfigPath + `
+done
 : >` + nodeconfig.BootstrappedPath + `
 `
 

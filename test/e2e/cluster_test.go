@@ -22,6 +22,7 @@ func TestClusters(t *testing.T) {
 	t.Run("kubectl works on the garden", i.with(kubectlOnGarden))
 	t.Run("a page is served and data is kept", i.with(workload))
 	t.Run("inspect, doctor and export", i.with(insightOfACluster))
+	t.Run("kubeadm works on nodes", i.with(kubeadm))
 	t.Run("workers scale up and down", i.with(scale))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
@@ -216,6 +217,28 @@ func (i *installation) page() string {
 	return text
 }
 
+// kubeadm does on a control plane what its users do with it: it finds what it
+// wrote down, and its own checks start a pod.
+func kubeadm(i *installation) {
+	control := i.owned("ps", "-q", "--filter", "label=loam.dev/cluster=shoot--local--one", "--filter", "label=loam.dev/machine=control-plane-0")
+	if len(control) != 1 {
+		i.t.Fatalf("the control plane's containers are %v", control)
+	}
+	for _, step := range []struct{ command, want string }{
+		{"kubeadm certs check-expiration", "controller-manager.conf"},
+		{"kubeadm certs renew all", "Done renewing certificates"},
+		{"kubeadm token create --ttl 1m --print-join-command", "kubeadm join"},
+		{"kubeadm upgrade apply " + version + " --yes", "SUCCESS"},
+		{"kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods", "kube-scheduler-one-control-plane-0"},
+	} {
+		out, err := exec.Command("docker", "exec", control[0], "sh", "-c", step.command).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), step.want) {
+			i.t.Errorf("%s: %v, %q is not in\n%s", step.command, err, step.want, out)
+		}
+	}
+	i.settled("one", 4*time.Minute)
+}
+
 func (i *installation) setWorkers(name string, n int) {
 	i.t.Helper()
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/provider/workers/0/minimum","value":%d},{"op":"replace","path":"/spec/provider/workers/0/maximum","value":%d}]`, n, n)
@@ -295,7 +318,7 @@ func hibernate(i *installation) {
 func killDuringCreate(i *installation) {
 	i.loam("cluster", "create", "two", "--workers", "1", "--wait=false")
 	// The first two are short: they are looked for without a pause.
-	for _, steps := range [][]string{{"creating", "booting"}, {"initialising control plane"}, {"joining workers", "waiting for"}} {
+	for _, steps := range [][]string{{"creating", "booting"}, {"initialising control plane", "reaching API server"}, {"joining workers", "waiting for"}} {
 		at := i.atStep("two", steps...)
 		i.kill()
 		i.t.Logf("killed at: %s", at)

@@ -1,17 +1,23 @@
 // Command pause holds the namespaces of a pod while its containers come and go.
 // Where a pod shares its process namespace it is also process 1 and reaps what
-// others leave behind. It is built into the pause image of a node and must not
-// know anything of Kubernetes.
+// others leave behind. With -v it names itself and ends: kubeadm runs it so, to see
+// whether a cluster starts pods. It is built into the pause image of a node and
+// must not know anything of Kubernetes.
 package main
 
 import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
 func main() {
+	if slices.Contains(os.Args[1:], "-v") {
+		_, _ = os.Stdout.WriteString("pause\n") // whether anybody reads it
+		return
+	}
 	// One of these runs per pod: it allocates nothing, so collecting is waste.
 	debug.SetGCPercent(-1)
 	signals := make(chan os.Signal, 16)
