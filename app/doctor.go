@@ -21,8 +21,7 @@ func (i *Insight) HostFacts(ctx context.Context, dataDir, gardenAddress string) 
 			h.Unknown[check] = err.Error()
 		}
 	}
-	h.GardenRuns = gardenAddress != ""
-	if h.GardenRuns {
+	if gardenAddress != "" {
 		h.Ports = append(h.Ports, doctor.Port{Address: gardenAddress, Use: "the garden's", Ours: true})
 	} else {
 		p := doctor.Port{Address: garden.DefaultListen, Use: "the garden", Otherwise: ", or choose another port: loam up --listen 127.0.0.1:0"}
@@ -45,7 +44,7 @@ func (i *Insight) HostFacts(ctx context.Context, dataDir, gardenAddress string) 
 	}
 	h.Engine = doctor.Engine{
 		Address: e.Address, Local: e.Local, Version: e.Daemon, System: e.System, CgroupDriver: e.CgroupDriver,
-		StorageDriver: e.StorageDriver, Backing: e.Backing, Root: e.Root, CPUs: e.CPUs,
+		StorageDriver: e.StorageDriver, Backing: e.Backing, Root: e.Root,
 	}
 	if e.Local {
 		disk("the container engine", e.Root)

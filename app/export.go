@@ -14,6 +14,10 @@ import (
 // page of inspect and the doctor's report included, with secrets taken out.
 // Faults: Missing, Invalid (the folder), Transient.
 func (i *Insight) ExportLogs(ctx context.Context, known insight.Known, hibernated bool, host doctor.Host, folder string, say func(format string, args ...any)) error {
+	// What the user has to change is told before anything takes time.
+	if err := export.Prepare(folder); err != nil {
+		return err
+	}
 	say("Looking at cluster %q", known.Name)
 	facts, err := i.ClusterFacts(ctx, known, hibernated)
 	if err != nil {

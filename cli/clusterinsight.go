@@ -22,8 +22,12 @@ import (
 	"github.com/loam-cloud/loam/shoots/insight"
 )
 
-// lookLimit bounds the look at a cluster that may be in trouble.
-const lookLimit = 2 * time.Minute
+const (
+	// lookLimit bounds the look at a cluster that may be in trouble.
+	lookLimit = 2 * time.Minute
+	// gardenLimit bounds the question to a garden that may be, too.
+	gardenLimit = 10 * time.Second
+)
 
 func newClusterInspect(o *options, p *project) *cobra.Command {
 	var format string
@@ -129,9 +133,6 @@ func (o *options) sight(ctx context.Context, p *project, name string) (*sight, e
 	known := insight.Known{ID: validationshoots.TechnicalID(p.name, name), Name: name, Project: p.name}
 	instance := app.Config{DataDir: dir}.Instance()
 	shoot, unknown := o.shootIfAny(ctx, p, dir, name)
-	if unknown != nil && !errors.Is(unknown, fault.Missing) {
-		return nil, unknown
-	}
 	if shoot != nil {
 		known.ID = cmp.Or(shoot.Status.TechnicalID, known.ID)
 		known.State, known.KubernetesVersion = state(shoot), "v"+shoot.Spec.Kubernetes.Version
@@ -148,8 +149,11 @@ func (o *options) sight(ctx context.Context, p *project, name string) (*sight, e
 	case err != nil:
 	case !slices.Contains(ids, known.ID):
 		err = absent(p, name, dir, shoot, unknown)
-	case unknown != nil:
+	case errors.Is(unknown, fault.Missing):
 		known.State = "the garden does not know it: its machines are left"
+	case unknown != nil:
+		// A garden in trouble is a reason to look, and no reason not to.
+		known.State = "not known: the garden does not answer: " + firstLine(unknown.Error())
 	}
 	if err != nil {
 		i.Close()
@@ -181,6 +185,8 @@ func (o *options) shootIfAny(ctx context.Context, p *project, dir, name string) 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, gardenLimit)
+	defer cancel()
 	shoot, err := getShoot(ctx, c, p, name)
 	if err != nil {
 		return nil, err

@@ -109,7 +109,7 @@ const removeLimit = 2 * time.Minute
 // works although the command was interrupted.
 func (c *createOptions) giveUp(ctx context.Context, api client.WithWatch, p *project, name string, say sayer) error {
 	if c.retain {
-		say("The nodes are kept. Their logs: \"docker logs <node>\", and /var/log/loam and \"journalctl -u kubelet\" inside them:")
+		say("The nodes are kept. \"loam cluster export logs %s\" gathers their logs; look at them with \"loam cluster inspect %s\":", name, name)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 		defer cancel()
 		return sayMachines(ctx, api, p, name, say)

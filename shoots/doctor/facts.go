@@ -19,8 +19,6 @@ type Host struct {
 	Ports []Port
 	// NodeImages are the Kubernetes versions that there are node images of.
 	NodeImages []string
-	// GardenRuns says that a garden runs on the data folder.
-	GardenRuns bool
 	// Unknown says what could not be found out, by the name of the check, and why.
 	Unknown map[string]string
 }
@@ -35,7 +33,6 @@ type Engine struct {
 	Version, System                      string
 	CgroupDriver, StorageDriver, Backing string
 	Root                                 string
-	CPUs                                 int
 	// Missing are the capabilities that it cannot give to containers.
 	Missing []string
 	// Nodes counts the machines that run on it, of all installations.

@@ -54,7 +54,7 @@ type Exporter struct {
 // Export writes into a folder, which it makes; one that is there must be empty.
 // Only its owner may read it. Faults: Invalid (the folder), Transient.
 func (e *Exporter) Export(ctx context.Context, folder string) error {
-	if err := prepare(folder); err != nil {
+	if err := Prepare(folder); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(folder)
@@ -91,8 +91,9 @@ func (e *Exporter) Export(ctx context.Context, folder string) error {
 	return b.close()
 }
 
-// prepare makes the folder. One of others' files is not written into.
-func prepare(folder string) error {
+// Prepare makes the folder of an export, as Export does. One that has files of
+// others is not written into. Faults: Invalid.
+func Prepare(folder string) error {
 	entries, err := os.ReadDir(folder)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -18,7 +18,7 @@ import (
 func (p Page) Print(w io.Writer) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "Cluster %q of project %q\n", p.Name, p.Project)
-	table(&out, 2, func(t io.Writer) {
+	table(&out, func(t io.Writer) {
 		row(t, "state:", cmp.Or(p.State, "not known: no garden runs that knows it"))
 		if p.KubernetesVersion != "" {
 			row(t, "asked for:", "Kubernetes "+p.KubernetesVersion)
@@ -53,13 +53,13 @@ func (a API) text() string {
 }
 
 // table writes rows of columns, indented. The last column is not padded.
-func table(w io.Writer, indent int, rows func(io.Writer)) {
+func table(w io.Writer, rows func(io.Writer)) {
 	var aligned bytes.Buffer
 	t := tabwriter.NewWriter(&aligned, 0, 8, 2, ' ', 0)
 	rows(t)
 	_ = t.Flush() // a buffer takes everything
 	for line := range strings.Lines(aligned.String()) {
-		fmt.Fprintf(w, "%s%s\n", strings.Repeat(" ", indent), strings.TrimRight(line, " \n"))
+		fmt.Fprintf(w, "  %s\n", strings.TrimRight(line, " \n"))
 	}
 }
 
@@ -70,7 +70,7 @@ func row(w io.Writer, columns ...string) {
 func (n Node) print(w io.Writer, now time.Time) {
 	role := map[v1alpha1.MachineRole]string{v1alpha1.RoleControlPlane: "control plane", v1alpha1.RoleWorker: "worker"}[v1alpha1.MachineRole(n.Role)]
 	fmt.Fprintf(w, "\nNode %s (%s)\n", n.Name, cmp.Or(role, n.Role, "role not known"))
-	table(w, 2, func(t io.Writer) {
+	table(w, func(t io.Writer) {
 		row(t, "container:", n.Container+"  "+short(n.ContainerID))
 		row(t, "image:", n.Image+"  "+short(n.ImageID))
 		row(t, "state:", n.state(now))
@@ -85,7 +85,7 @@ func (n Node) print(w io.Writer, now time.Time) {
 	n.printCertificates(w)
 	if len(n.Disks)+len(n.Mounts) > 0 {
 		fmt.Fprintln(w)
-		table(w, 2, func(t io.Writer) {
+		table(w, func(t io.Writer) {
 			row(t, "DISK", "SIZE", "VOLUME")
 			for _, d := range n.Disks {
 				row(t, d.Path, size(d.Bytes), d.Volume)
@@ -96,7 +96,7 @@ func (n Node) print(w io.Writer, now time.Time) {
 		})
 	}
 	fmt.Fprintln(w)
-	table(w, 2, func(t io.Writer) {
+	table(w, func(t io.Writer) {
 		row(t, "FILES", "IN THE NODE", "ON THE HOST")
 		for _, f := range n.Files {
 			row(t, f.What, f.Path, f.HostPath)
@@ -109,7 +109,7 @@ func (n Node) printProcesses(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w)
-	table(w, 2, func(t io.Writer) {
+	table(w, func(t io.Writer) {
 		row(t, "PROCESS", "KIND", "STATE", "PID", "MEMORY", "AGE", "RESTARTS")
 		for _, p := range n.Processes {
 			pid, memory, age, restarts := "-", "-", "-", "-"
@@ -129,7 +129,7 @@ func (n Node) printCertificates(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w)
-	table(w, 2, func(t io.Writer) {
+	table(w, func(t io.Writer) {
 		row(t, "CERTIFICATE", "SUBJECT", "EXPIRES", "DAYS LEFT")
 		for _, c := range n.Certificates {
 			row(t, c.File, c.Subject, c.Expires.Format(time.DateOnly), c.left())
@@ -154,7 +154,7 @@ func (p Page) printPorts(w io.Writer) {
 			silent = "not known"
 		}
 		fmt.Fprintln(w, "\nPorts")
-		table(w, 2, func(t io.Writer) {
+		table(w, func(t io.Writer) {
 			row(t, "THIS HOST", "NODE", "PROTOCOL", "SERVICE")
 			for _, one := range p.Ports {
 				row(t, cmp.Or(one.Host, "-"), one.Node, one.Protocol, cmp.Or(one.Service, silent))
@@ -163,7 +163,7 @@ func (p Page) printPorts(w io.Writer) {
 	}
 	if len(p.Services) > 0 {
 		fmt.Fprintln(w, "\nServices")
-		table(w, 2, func(t io.Writer) {
+		table(w, func(t io.Writer) {
 			row(t, "NAMESPACE", "NAME", "TYPE", "ADDRESSES", "EXTERNAL", "PORTS")
 			for _, s := range p.Services {
 				row(t, s.Namespace, s.Name, s.Type, list(s.Addresses), list(s.External), list(s.Ports))
