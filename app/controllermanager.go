@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/loam-cloud/loam/controllers/memory"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/footprint"
 )
@@ -50,7 +51,7 @@ func ControllerManager(ctx context.Context, cfg *rest.Config, c FleetConfig, out
 	}
 	go footprint.Keep(ctx.Done())
 	options := fleetOptions(c.ControllerManager, logger)
-	mgr, err := manager.New(cfg, options)
+	mgr, err := manager.New(memory.Compact(cfg), options)
 	if err != nil {
 		return fmt.Errorf("making the controllers' manager: %w", err)
 	}

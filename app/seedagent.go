@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/loam-cloud/loam/controllers/memory"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/footprint"
@@ -79,7 +80,7 @@ func Agent(ctx context.Context, cfg *rest.Config, c AgentConfig, out io.Writer) 
 		&gardencorev1beta1.Shoot{}: {Field: fields.OneTermEqualSelector("spec.seedName", c.SeedName)},
 		&gardencorev1beta1.Seed{}:  {Field: fields.OneTermEqualSelector("metadata.name", c.SeedName)},
 	}
-	mgr, err := manager.New(cfg, options)
+	mgr, err := manager.New(memory.Compact(cfg), options)
 	if err != nil {
 		return fmt.Errorf("making the agent's manager: %w", err)
 	}

@@ -125,7 +125,7 @@ const reconcileLimit = 3 * time.Minute
 // start runs all controllers against a garden that is ready. They end with the
 // context.
 func (a *agent) start(ctx context.Context, cfg *rest.Config, clockOffset time.Duration, logger logr.Logger) error {
-	mgr, err := manager.New(cfg, managerOptions(logger))
+	mgr, err := manager.New(memory.Compact(cfg), managerOptions(logger))
 	if err != nil {
 		return fmt.Errorf("making the controllers' manager: %w", err)
 	}

@@ -2,13 +2,19 @@ package memory_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"testing"
 
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/controllers/memory"
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -65,3 +71,48 @@ func TestNewClient(t *testing.T) {
 		t.Errorf("a list of metadata: %v, %d, memory was asked %d times", err, len(list.Items), kept.asked)
 	}
 }
+
+// TestCompact wants the garden's own kinds as protobuf, those that have none as
+// JSON, and what a configuration asks for itself.
+func TestCompact(t *testing.T) {
+	garden := gardentest.Start(t).RESTConfig()
+	projects := &unstructured.UnstructuredList{}
+	projects.SetGroupVersionKind(gardencorev1beta1.SchemeGroupVersion.WithKind("ProjectList"))
+	asked := rest.CopyConfig(garden)
+	asked.AcceptContentTypes = runtime.ContentTypeJSON
+	for name, test := range map[string]struct {
+		config *rest.Config
+		list   client.ObjectList
+		want   string
+	}{
+		"protobuf":             {garden, &gardencorev1beta1.ProjectList{}, runtime.ContentTypeProtobuf},
+		"a kind without it":    {garden, &v1alpha1.MachineList{}, runtime.ContentTypeJSON},
+		"no type to put it in": {garden, projects, runtime.ContentTypeJSON},
+		"as configured":        {asked, &gardencorev1beta1.ProjectList{}, runtime.ContentTypeJSON},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got string
+			config := rest.CopyConfig(test.config)
+			config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					answer, err := next.RoundTrip(r)
+					if err == nil {
+						got = answer.Header.Get("Content-Type")
+					}
+					return answer, err
+				})
+			})
+			c, err := client.New(memory.Compact(config), client.Options{Scheme: scheme.Client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.List(t.Context(), test.list); err != nil || got != test.want {
+				t.Errorf("the answer was %q (%v), want %q", got, err, test.want)
+			}
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -55,7 +55,7 @@ func Run(tb testing.TB, controllers ...Adder) (end func()) {
 
 func run(tb testing.TB, options manager.Options, controllers ...Adder) (end func()) {
 	tb.Helper()
-	mgr, err := manager.New(gardentest.Start(tb).RESTConfig(), options)
+	mgr, err := manager.New(memory.Compact(gardentest.Start(tb).RESTConfig()), options)
 	if err != nil {
 		tb.Fatal(err)
 	}
