@@ -6,8 +6,10 @@ package finalizer
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 )
@@ -26,10 +28,6 @@ func Remove(ctx context.Context, c client.Client, object client.Object, names ..
 }
 
 func change(ctx context.Context, c client.Client, object client.Object, change func(client.Object, string) bool, names []string) error {
-	base, ok := object.DeepCopyObject().(client.Object)
-	if !ok {
-		return fmt.Errorf("a copy of %T is no object", object)
-	}
 	changed := false
 	for _, name := range names {
 		changed = change(object, name) || changed
@@ -38,8 +36,15 @@ func change(ctx context.Context, c client.Client, object client.Object, change f
 		return nil
 	}
 	// A merge patch writes the whole list, therefore only over the one it was made
-	// from.
-	if err := c.Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	// from. It is written down here, since comparing two whole objects would cost more
+	// than all else: every object of a fleet gets one.
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"finalizers": object.GetFinalizers(), "resourceVersion": object.GetResourceVersion(),
+	}})
+	if err != nil {
+		return fmt.Errorf("writing down the finalizers of %T %q: %w", object, object.GetName(), err)
+	}
+	if err := c.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return fmt.Errorf("writing the finalizers of %T %q: %w", object, object.GetName(), err)
 	}
 	return nil
