@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -73,6 +74,9 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 	say := printer(out)
 	shoot, err := c.shoot(cmd.InOrStdin(), p, args, cmd.Flags().Changed)
 	if err != nil {
+		return err
+	}
+	if err := passProxy(shoot, os.Getenv, say); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
@@ -182,7 +186,11 @@ func readCluster(path string, stdin io.Reader, shoot *gardencorev1beta1.Shoot) e
 		return fault.New(fault.Invalid, "cluster file %s: %w", path, err)
 	}
 	if kindfile.Is(text) {
-		return kindfile.Read(text, shoot)
+		folder, err := os.Getwd()
+		if err != nil {
+			return fmt.Errorf("finding the current folder: %w", err)
+		}
+		return kindfile.Read(text, folder, shoot)
 	}
 	var head metav1.TypeMeta
 	if _, err := decodeStrict(text, &head); err != nil {

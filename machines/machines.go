@@ -57,6 +57,9 @@ type Mount struct {
 	ReadOnly    bool
 	// Propagation is one of "", "None", "HostToContainer", "Bidirectional".
 	Propagation string
+	// SELinuxRelabel gives the path of the host a label under which machines may
+	// use it, where the host has SELinux. Paths then hold no colon.
+	SELinuxRelabel bool
 }
 
 // Spec describes a machine to be created.
@@ -76,6 +79,8 @@ type Spec struct {
 	// CPUs and MemoryBytes bound the machine; zero means no bound.
 	CPUs        float64
 	MemoryBytes int64
+	// DNSSearch are the machine's search domains; nil means the host's.
+	DNSSearch []string
 	// Environment is passed to the machine's first process.
 	Environment map[string]string
 }
@@ -92,9 +97,11 @@ type Machine struct {
 	// Addresses are those on the machine network, the primary one first. They
 	// are known from creation on and survive restarts.
 	Addresses []netip.Addr
-	Ports     []Port
-	Labels    map[string]string
-	Created   time.Time
+	// Network is the range of the machine network that the primary address is in.
+	Network netip.Prefix
+	Ports   []Port
+	Labels  map[string]string
+	Created time.Time
 }
 
 // File is a file to be placed in a machine.

@@ -149,6 +149,9 @@ func (p *problems) mounts(mounts []Mount) {
 		default:
 			p.add("mounts[%d].propagation: %q must be one of None, HostToContainer, Bidirectional", i, mount.Propagation)
 		}
+		if mount.SELinuxRelabel && strings.Contains(mount.HostPath+mount.MachinePath, ":") {
+			p.add("mounts[%d]: %q and %q must not hold a colon to be relabelled", i, mount.HostPath, mount.MachinePath)
+		}
 		if other, twice := seen[path.Clean(mount.MachinePath)]; twice {
 			p.add("mounts[%d].machinePath: %q is mounted by mounts[%d] already", i, mount.MachinePath, other)
 		}

@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/loam-cloud/loam/nodeconfig/patching"
 )
 
 // The documents below hold those fields of Kubernetes' own types that Loam
@@ -15,9 +17,9 @@ import (
 // reads what is rendered into the original types, strictly.
 
 const (
-	kubeadmGroup   = "kubeadm.k8s.io/v1beta4"
-	kubeletGroup   = "kubelet.config.k8s.io/v1beta1"
-	kubeProxyGroup = "kubeproxy.config.k8s.io/v1alpha1"
+	kubeadmGroup   = patching.KubeadmGroup
+	kubeletGroup   = patching.KubeletGroup
+	kubeProxyGroup = patching.KubeProxyGroup
 )
 
 type typeMeta struct {
@@ -93,6 +95,11 @@ type clusterConfiguration struct {
 	APIServer            apiServer  `json:"apiServer"`
 	ControllerManager    component  `json:"controllerManager"`
 	Scheduler            component  `json:"scheduler"`
+	Proxy                *addon     `json:"proxy,omitempty"`
+}
+
+type addon struct {
+	Disabled bool `json:"disabled"`
 }
 
 type networking struct {
@@ -102,7 +109,8 @@ type networking struct {
 }
 
 type apiServer struct {
-	CertSANs []string `json:"certSANs,omitempty"`
+	CertSANs  []string `json:"certSANs,omitempty"`
+	ExtraArgs []arg    `json:"extraArgs,omitempty"`
 }
 
 type component struct {
@@ -115,6 +123,7 @@ type kubeletConfiguration struct {
 	Authorization        kubeletAuthorization  `json:"authorization"`
 	ContainerLogMaxFiles int                   `json:"containerLogMaxFiles"`
 	ContainerLogMaxSize  string                `json:"containerLogMaxSize"`
+	FeatureGates         map[string]bool       `json:"featureGates,omitempty"`
 	SerializeImagePulls  bool                  `json:"serializeImagePulls"`
 }
 
@@ -145,9 +154,10 @@ type kubeletPatch struct {
 }
 
 type kubeProxyConfiguration struct {
-	typeMeta  `json:",inline"`
-	Mode      string     `json:"mode,omitempty"`
-	Conntrack *conntrack `json:"conntrack,omitempty"`
+	typeMeta     `json:",inline"`
+	FeatureGates map[string]bool `json:"featureGates,omitempty"`
+	Mode         string          `json:"mode,omitempty"`
+	Conntrack    *conntrack      `json:"conntrack,omitempty"`
 }
 
 type conntrack struct {

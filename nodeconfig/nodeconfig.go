@@ -40,7 +40,9 @@ const (
 type Cluster struct {
 	Name string
 	// KubernetesVersion is a full version with v: v1.36.3.
-	KubernetesVersion    string
+	KubernetesVersion string
+	// PodCIDR and ServiceCIDR are one range each, or one of each family with a comma
+	// between; the first is of the family of Node.Address.
 	PodCIDR, ServiceCIDR string
 	// DNSDomain is cluster.local when empty.
 	DNSDomain string
@@ -48,11 +50,23 @@ type Cluster struct {
 	Endpoint string
 	// CertSANs are further names and addresses in the API server's certificate.
 	CertSANs []string
-	// KubeProxyMode is iptables or nftables; empty means the default of the version.
+	// KubeProxyMode is iptables, nftables, ipvs or none; empty means the default of
+	// the version.
 	KubeProxyMode string
+	// FeatureGates are those of each component.
+	FeatureGates FeatureGates
+	// RuntimeConfig switches versions and resources of the API on and off.
+	RuntimeConfig map[string]bool
+	// Patches are the user's for the documents of all nodes.
+	Patches v1alpha1.KubeadmPatches
 	// ControlPlanes is how many control-plane machines there are. With one,
 	// leader election is off: it costs seconds at the start.
 	ControlPlanes int
+}
+
+// FeatureGates are the feature gates of Kubernetes' components.
+type FeatureGates struct {
+	APIServer, ControllerManager, Scheduler, Kubelet, KubeProxy map[string]bool
 }
 
 // Node holds what is one node's own.
@@ -61,7 +75,9 @@ type Node struct {
 	Name    string
 	Role    v1alpha1.MachineRole
 	Address netip.Addr
-	Labels  map[string]string
+	// SecondAddress is that of the other family, where the cluster has two.
+	SecondAddress netip.Addr
+	Labels        map[string]string
 	// Taints are those that the node registers with. On a control plane they
 	// replace kubeadm's own taint; empty leaves the node schedulable.
 	Taints []corev1.Taint
@@ -70,6 +86,8 @@ type Node struct {
 	PodSubnet netip.Prefix
 	// MaxPods is the kubelet's limit; zero means the kubelet's default.
 	MaxPods int32
+	// Patches are the user's for this node's documents, after those of the cluster.
+	Patches v1alpha1.KubeadmPatches
 	// VirtualMachine says that kernel and disks are the node's own. A node that
 	// has not, a container, leaves the host's kernel settings and swap alone, and
 	// evicts no pod because the host's disk is full.

@@ -91,6 +91,25 @@ func TestGolden(t *testing.T) {
 			n.MaxPods = 50
 			n.Taints = []corev1.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}}
 		}),
+		"init-patched": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
+			gates := map[string]bool{"B": false, "A": true}
+			c.FeatureGates = nodeconfig.FeatureGates{APIServer: gates, ControllerManager: gates, Scheduler: gates, Kubelet: gates, KubeProxy: gates}
+			c.RuntimeConfig, c.KubeProxyMode = map[string]bool{"api/alpha": true, "apps/v1": false}, "none"
+			c.Patches, n.Patches = userPatches("ClusterConfiguration", "apiServer: {extraArgs: {v: 4}}", "[{op: add, path: /apiServer/certSANs/-, value: api.example.org}]"),
+				userPatches("InitConfiguration", "nodeRegistration: {kubeletExtraArgs: {v: 5}}", "[{op: remove, path: /bootstrapTokens}]")
+		}),
+		"join-patched": joining(worker(), func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
+			c.Patches, n.Patches = userPatches("ClusterConfiguration", "apiServer: null", "[{op: remove, path: /never}]"),
+				userPatches("JoinConfiguration", "nodeRegistration: {kubeletExtraArgs: {node-labels: a=b}}", "[{op: add, path: /nodeRegistration/taints/-, value: {key: k, effect: NoExecute}}]")
+		}),
+		"init-dual-stack": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
+			c.PodCIDR, c.ServiceCIDR = "10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112"
+			n.SecondAddress = netip.MustParseAddr("fc00:f853:ccd:e793::2")
+		}),
+		"init-ipv6": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
+			c.PodCIDR, c.ServiceCIDR, c.Endpoint = "fd00:10:244::/56", "fd00:10:96::/112", "[fc00:f853:ccd:e793::2]:6443"
+			n.Address = netip.MustParseAddr("fc00:f853:ccd:e793::2")
+		}),
 		"init-virtual-machine": initialise(func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.VirtualMachine = true }),
 		"join-worker":          joining(worker(), func(*nodeconfig.Cluster, *nodeconfig.Node) {}),
 		"join-control-plane": joining(controlPlane(), func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
@@ -106,6 +125,17 @@ func TestGolden(t *testing.T) {
 			decode(t, got)
 			compare(t, filepath.Join("testdata", name+".txt"), print(got))
 		})
+	}
+}
+
+// userPatches change a document, in both ways, and the kubelet's configuration.
+func userPatches(kind, merge, operation string) v1alpha1.KubeadmPatches {
+	return v1alpha1.KubeadmPatches{
+		KubeadmConfigPatches: []string{"kind: " + kind + "\n" + merge, "kind: KubeletConfiguration\nmaxPods: 42\n"},
+		KubeadmConfigPatchesJSON6902: []v1alpha1.PatchJSON6902{
+			{Group: "kubeadm.k8s.io", Version: "v1beta4", Kind: kind, Patch: operation},
+			{Group: "kubelet.config.k8s.io", Version: "v1beta1", Kind: "KubeletConfiguration", Patch: "- {op: add, path: /podsPerCore, value: 9}"},
+		},
 	}
 }
 

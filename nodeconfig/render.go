@@ -44,7 +44,7 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	if len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	config, err := render(initDocument(n, bootstrapToken), clusterDocument(c), kubeletDocument(), kubeProxyDocument(c, n))
+	config, err := renderPatched(c, n, initDocument(n, bootstrapToken), clusterDocument(c), kubeletDocument(c), kubeProxyDocument(c, n))
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func JoinFiles(c Cluster, n Node, j Join) ([]File, error) {
 	if len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	config, err := render(joinDocument(n, j))
+	config, err := renderPatched(c, n, joinDocument(n, j))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func registration(n Node) nodeRegistration {
 	for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
 		labels = append(labels, key+"="+n.Labels[key])
 	}
-	args := []arg{{"node-ip", n.Address.String()}}
+	args := []arg{{"node-ip", n.addresses()}}
 	if len(labels) > 0 {
 		args = append(args, arg{"node-labels", strings.Join(labels, ",")})
 	}
@@ -140,14 +140,15 @@ func clusterDocument(c Cluster) clusterConfiguration {
 		// Keys of RSA cost a second of CPU at the start.
 		EncryptionAlgorithm: "ECDSA-P256",
 		Networking:          networking{DNSDomain: domain, PodSubnet: c.PodCIDR, ServiceSubnet: c.ServiceCIDR},
-		APIServer:           apiServer{CertSANs: c.CertSANs},
-		ControllerManager:   component{ExtraArgs: args},
-		Scheduler:           component{ExtraArgs: args},
+		APIServer:           apiServer{CertSANs: c.CertSANs, ExtraArgs: c.apiServerArgs()},
+		ControllerManager:   component{ExtraArgs: withGates(args, c.FeatureGates.ControllerManager)},
+		Scheduler:           component{ExtraArgs: withGates(args, c.FeatureGates.Scheduler)},
+		Proxy:               c.proxyAddon(),
 	}
 }
 
 // kubeletDocument is what all kubelets of a cluster share.
-func kubeletDocument() kubeletConfiguration {
+func kubeletDocument(c Cluster) kubeletConfiguration {
 	return kubeletConfiguration{
 		typeMeta: typeMeta{kubeletGroup, "KubeletConfiguration"},
 		Authentication: kubeletAuthentication{
@@ -156,13 +157,17 @@ func kubeletDocument() kubeletConfiguration {
 		Authorization:        kubeletAuthorization{Mode: "Webhook"},
 		ContainerLogMaxFiles: 3,
 		ContainerLogMaxSize:  "10Mi",
+		FeatureGates:         c.FeatureGates.Kubelet,
 		// One slow pull must not hold up the others.
 		SerializeImagePulls: false,
 	}
 }
 
 func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
-	document := kubeProxyConfiguration{typeMeta: typeMeta{kubeProxyGroup, "KubeProxyConfiguration"}, Mode: c.KubeProxyMode}
+	document := kubeProxyConfiguration{typeMeta: typeMeta{kubeProxyGroup, "KubeProxyConfiguration"}, FeatureGates: c.FeatureGates.KubeProxy, Mode: c.KubeProxyMode}
+	if c.KubeProxyMode == proxyNone {
+		document.Mode = ""
+	}
 	if !n.VirtualMachine {
 		// Connection tracking is set for the whole kernel, which is the host's:
 		// zero leaves each setting as it is.
@@ -202,6 +207,11 @@ func patchFiles(c Cluster, n Node) ([]File, error) {
 		{Path: PatchesPath + "/kubeletconfiguration+merge.yaml", Content: kubelet, Mode: public},
 		{Path: servicesPath, Content: []byte(c.ServiceCIDR + "\n"), Mode: public},
 	}
+	own, err := kubeletPatchFiles(c, n)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, own...)
 	// kubeadm before 1.32 knows no patches of this deployment.
 	if !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic("v1.32.0")) {
 		return files, nil

@@ -35,11 +35,13 @@ func validateCluster(c Cluster) field.ErrorList {
 	} else if !v.AtLeast(version.MustParseSemantic(oldest)) {
 		all = append(all, field.Invalid(at.Child("kubernetesVersion"), c.KubernetesVersion, "must be at least "+oldest))
 	}
-	pods, podProblems := validateRange(at.Child("podCIDR"), c.PodCIDR)
-	services, serviceProblems := validateRange(at.Child("serviceCIDR"), c.ServiceCIDR)
+	pods, podProblems := validateRanges(at.Child("podCIDR"), c.PodCIDR)
+	services, serviceProblems := validateRanges(at.Child("serviceCIDR"), c.ServiceCIDR)
 	all = append(append(all, podProblems...), serviceProblems...)
-	if pods.IsValid() && services.IsValid() && pods.Overlaps(services) {
-		all = append(all, field.Invalid(at.Child("serviceCIDR"), c.ServiceCIDR, "must not overlap podCIDR "+c.PodCIDR))
+	for _, p := range pods {
+		if slices.ContainsFunc(services, p.Overlaps) {
+			all = append(all, field.Invalid(at.Child("serviceCIDR"), c.ServiceCIDR, "must not overlap podCIDR "+c.PodCIDR))
+		}
 	}
 	if c.DNSDomain != "" {
 		all = append(all, messages(at.Child("dnsDomain"), c.DNSDomain, validation.IsDNS1123Subdomain(c.DNSDomain))...)
@@ -50,13 +52,29 @@ func validateCluster(c Cluster) field.ErrorList {
 			all = append(all, messages(at.Child("certSANs").Index(i), name, validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*.")))...)
 		}
 	}
-	if modes := []string{"", "iptables", "nftables"}; !slices.Contains(modes, c.KubeProxyMode) {
+	if modes := []string{"", "iptables", "nftables", "ipvs", proxyNone}; !slices.Contains(modes, c.KubeProxyMode) {
 		all = append(all, field.NotSupported(at.Child("kubeProxyMode"), c.KubeProxyMode, modes[1:]))
 	}
 	if c.ControlPlanes < 1 {
 		all = append(all, field.Invalid(at.Child("controlPlanes"), c.ControlPlanes, "must be at least 1"))
 	}
 	return all
+}
+
+// validateRanges accepts one range, or one of each family.
+func validateRanges(at *field.Path, value string) ([]netip.Prefix, field.ErrorList) {
+	var ranges []netip.Prefix
+	for text := range strings.SplitSeq(value, ",") {
+		one, problems := validateRange(at, text)
+		if len(problems) > 0 {
+			return nil, problems
+		}
+		ranges = append(ranges, one)
+	}
+	if len(ranges) > 2 || len(ranges) == 2 && ranges[0].Addr().Is4() == ranges[1].Addr().Is4() {
+		return nil, field.ErrorList{field.Invalid(at, value, "must be one range, or one of IPv4 and one of IPv6")}
+	}
+	return ranges, nil
 }
 
 // validateRange accepts one range that begins at its own first address.
@@ -92,6 +110,9 @@ func validateNode(n Node, c Cluster) field.ErrorList {
 		all = append(all, field.NotSupported(at.Child("role"), n.Role, roles))
 	}
 	all = append(all, validateAddress(at.Child("address"), n.Address, c)...)
+	if n.SecondAddress.IsValid() {
+		all = append(all, validateAddress(at.Child("secondAddress"), n.SecondAddress, c)...)
+	}
 	for key, value := range n.Labels {
 		all = append(all, validateLabel(at.Child("labels").Key(key), key, value)...)
 	}
@@ -114,8 +135,10 @@ func validateAddress(at *field.Path, address netip.Addr, c Cluster) field.ErrorL
 	}
 	var all field.ErrorList
 	for name, value := range map[string]string{"podCIDR": c.PodCIDR, "serviceCIDR": c.ServiceCIDR} {
-		if prefix, err := netip.ParsePrefix(value); err == nil && prefix.Contains(address) {
-			all = append(all, field.Invalid(at, address.String(), fmt.Sprintf("must not be in the cluster's %s %s", name, value)))
+		for text := range strings.SplitSeq(value, ",") {
+			if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Contains(address) {
+				all = append(all, field.Invalid(at, address.String(), fmt.Sprintf("must not be in the cluster's %s %s", name, value)))
+			}
 		}
 	}
 	return all

@@ -8,6 +8,7 @@
 package shoots
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
 )
 
 // Cluster is what a Shoot asks for, in the flow's terms.
@@ -32,8 +34,22 @@ type Cluster struct {
 	// PodCIDR, ServiceCIDR and DNSDomain are the cluster's own networks and name.
 	PodCIDR, ServiceCIDR string
 	DNSDomain            string
-	// KubeProxyMode is iptables or nftables; empty means the default of the version.
+	// KubeProxyMode is iptables, nftables, ipvs or none; empty means the default of
+	// the version.
 	KubeProxyMode string
+	// FeatureGates are those of each component, RuntimeConfig switches versions and
+	// resources of the API.
+	FeatureGates  nodeconfig.FeatureGates
+	RuntimeConfig map[string]bool
+	// Patches are the user's for the documents that kubeadm gets.
+	Patches v1alpha1.KubeadmPatches
+	// ContainerdPatches are TOML documents, ContainerdPatchesJSON6902 JSON patches
+	// of containerd's configuration.
+	ContainerdPatches, ContainerdPatchesJSON6902 []string
+	// DNSSearch are the search domains of nodes; nil means the host's.
+	DNSSearch []string
+	// Proxy is how nodes reach the world outside.
+	Proxy v1alpha1.Proxy
 	// DefaultNetwork is whether the node image's own network is installed.
 	DefaultNetwork bool
 	// APIServer says where the host publishes the API server; its port inside
@@ -57,6 +73,14 @@ type Pool struct {
 	Schedulable bool
 	// MaxPods is the kubelet's limit of pods; zero means the kubelet's default.
 	MaxPods int32
+	// Image is what these machines boot from instead of the cluster's image, if it
+	// is not empty.
+	Image string
+	// Ports and Mounts are given to each machine, the port of the API server aside.
+	Ports  []machines.Port
+	Mounts []machines.Mount
+	// Patches are made after those of the cluster.
+	Patches v1alpha1.KubeadmPatches
 }
 
 // APIServerPort is the port on which API servers listen inside their machines
@@ -154,11 +178,16 @@ func (c *Cluster) spec(m member) machines.Spec {
 		Cluster:  c.ID,
 		Name:     m.name,
 		Hostname: c.Name + "-" + m.name,
-		Image:    c.Image,
+		Image:    cmp.Or(m.pool.Image, c.Image),
 		Labels:   map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role), labelVersion: c.KubernetesVersion},
+		Mounts:   m.pool.Mounts,
+		Ports:    m.pool.Ports,
+		// Names outside are looked up by pods too, which get them from their node.
+		DNSSearch: c.DNSSearch,
 	}
 	if m.pool.Role == v1alpha1.RoleControlPlane {
-		s.Ports = []machines.Port{c.APIServer}
+		// It comes first: a pool may publish the same port once more.
+		s.Ports = append([]machines.Port{c.APIServer}, s.Ports...)
 	}
 	return s
 }

@@ -88,10 +88,13 @@ func (r *run) bootWorkers(ctx context.Context) error {
 }
 
 func (r *run) boot(ctx context.Context, m machines.Machine) error {
+	if err := r.connectOutside(ctx, m); err != nil {
+		return err
+	}
 	if err := r.Machines.Start(ctx, m.Cluster, m.Name); err != nil {
 		return fmt.Errorf("starting machine %q: %w", m.Name, err)
 	}
-	return nil
+	return r.patchContainerd(ctx, m)
 }
 
 func (r *run) put(ctx context.Context, m machines.Machine, files []nodeconfig.File) error {
@@ -299,6 +302,9 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 		Endpoint:          r.insideEndpoint(),
 		CertSANs:          sans,
 		KubeProxyMode:     c.KubeProxyMode,
+		FeatureGates:      c.FeatureGates,
+		RuntimeConfig:     c.RuntimeConfig,
+		Patches:           c.Patches,
 		ControlPlanes:     len(c.members(v1alpha1.RoleControlPlane)),
 	}
 }
@@ -323,7 +329,7 @@ func (r *run) progress(ctx context.Context, m machines.Machine) (progress, error
 func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
 	return nodeconfig.Node{
 		Name: m.Hostname, Role: pool.Role, Address: m.Addresses[0],
-		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods,
+		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Patches: pool.Patches,
 	}
 }
 

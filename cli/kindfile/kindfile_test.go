@@ -1,7 +1,11 @@
 package kindfile_test
 
 import (
+	"bytes"
 	"errors"
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,57 +16,47 @@ import (
 	"github.com/loam-cloud/loam/fault"
 )
 
+var update = flag.Bool("update", false, "write the golden files anew")
+
 const head = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 
+// TestRead reads the files of testdata and compares the Shoots that they
+// describe.
 func TestRead(t *testing.T) {
-	var shoot gardencorev1beta1.Shoot
-	err := kindfile.Read([]byte(head+`
-name: moved
-networking: {podSubnet: 10.1.0.0/16, disableDefaultCNI: true, kubeProxyMode: nftables}
-nodes:
-- role: control-plane
-- role: worker
-- role: worker
-- role: worker
-  labels: {disk: fast}
-`), &shoot)
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("testdata/*.kind.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("files are %v, %v", files, err)
 	}
-	got, err := yaml.Marshal(map[string]any{
-		"name": shoot.Name, "networking": shoot.Spec.Networking, "proxy": shoot.Spec.Kubernetes.KubeProxy.Mode, "workers": shoot.Spec.Provider.Workers,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `name: moved
-networking:
-  pods: 10.1.0.0/16
-  services: 10.96.0.0/16
-  type: none
-proxy: NFTables
-workers:
-- controlPlane: {}
-  machine:
-    type: local
-  maximum: 1
-  minimum: 1
-  name: control-plane
-- machine:
-    type: local
-  maximum: 2
-  minimum: 2
-  name: worker
-- labels:
-    disk: fast
-  machine:
-    type: local
-  maximum: 1
-  minimum: 1
-  name: worker2
-`
-	if string(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shoot gardencorev1beta1.Shoot
+			if err := kindfile.Read(text, "/current", &shoot); err != nil {
+				t.Fatal(err)
+			}
+			got, err := yaml.Marshal(map[string]any{
+				"name": shoot.Name, "networking": shoot.Spec.Networking, "kubernetes": shoot.Spec.Kubernetes, "provider": shoot.Spec.Provider,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := strings.TrimSuffix(file, ".kind.yaml") + ".shoot.yaml"
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s differs, see with -update and git diff; got:\n%s", golden, got)
+			}
+		})
 	}
 }
 
@@ -71,24 +65,60 @@ func TestReadRefuses(t *testing.T) {
 		text string
 		want []string
 	}{
-		"unknown field":        {head + "colour: red\n", []string{`unknown field "colour"`}},
-		"unknown nested field": {head + "nodes: [{role: worker, colour: red}]\n", []string{`"nodes[0].colour"`}},
-		"wrong version":        {"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha3\n", []string{"apiVersion", "v1alpha3", "v1alpha4"}},
+		"unknown field":          {head + "colour: red\n", []string{`unknown field "colour"`}},
+		"unknown nested field":   {head + "nodes: [{role: worker, colour: red}]\n", []string{`"nodes[0].colour"`}},
+		"unknown field of mount": {head + "nodes: [{extraMounts: [{hostPath: /a, colour: red}]}]\n", []string{`"nodes[0].extraMounts[0].colour"`}},
+		"wrong version":          {"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha3\n", []string{"apiVersion", "v1alpha3", "v1alpha4"}},
 		"all problems at once": {
-			head + "featureGates: {A: true}\nnetworking: {ipFamily: dual, apiServerPort: 1}\nnodes: [{role: worker, extraMounts: []}, {role: king}]\n",
-			[]string{"featureGates", "networking.ipFamily", "networking.apiServerPort", "nodes[0].extraMounts", "nodes[1].role", "one node has to be of role control-plane"},
+			head + `
+runtimeConfig: {api/all: maybe}
+kubeadmConfigPatches: ["kind: Cluster"]
+kubeadmConfigPatchesJSON6902: [{group: kubeadm.k8s.io, version: v1beta3, kind: ClusterConfiguration, patch: '[{op: fly, path: /a}]'}]
+containerdConfigPatches: ["= b"]
+containerdConfigPatchesJSON6902: ["a: b"]
+networking: {ipFamily: dual, apiServerPort: 70000, apiServerAddress: here, kubeProxyMode: magic, dnsSearch: [a_b]}
+nodes:
+- role: worker
+  extraMounts: [{hostPath: /a, containerPath: b, propagation: Some}]
+  extraPortMappings:
+  - {hostPort: 80}
+  - {containerPort: 80, hostPort: -2}
+  - {containerPort: 80, protocol: ICMP, listenAddress: nowhere}
+  - {containerPortRange: 9-1}
+  - {containerPortRange: 1-9, hostPortRange: 1-8}
+  - {containerPortRange: 1-9, containerPort: 1}
+  - {containerPortRange: 1-2000}
+  kubeadmConfigPatches: ["[]"]
+- role: king
+`,
+			[]string{
+				"runtimeConfig[api/all]", "kubeadmConfigPatches[0]", "kubeadmConfigPatchesJSON6902[0].version", "unsupported operation",
+				"containerdConfigPatches[0]", "containerdConfigPatchesJSON6902[0]", "networking.ipFamily", "networking.apiServerPort",
+				"networking.apiServerAddress", "networking.kubeProxyMode", "networking.dnsSearch[0]", "nodes[0].extraMounts[0].containerPath",
+				"nodes[0].extraMounts[0].propagation", "nodes[0].extraPortMappings[0].containerPort", "nodes[0].extraPortMappings[1].hostPort",
+				"nodes[0].extraPortMappings[2].protocol", "nodes[0].extraPortMappings[2].listenAddress", "nodes[0].extraPortMappings[3].containerPortRange",
+				"nodes[0].extraPortMappings[4].hostPortRange", "nodes[0].extraPortMappings[5].containerPortRange", "nodes[0].extraPortMappings[6].containerPortRange",
+				"nodes[0].kubeadmConfigPatches[0]", "nodes[1].role", "one node has to be of role control-plane",
+			},
 		},
 		"two control planes": {head + "nodes: [{role: control-plane}, {role: control-plane}]\n", []string{"nodes[1].role"}},
-		"no yaml":            {"a: [", []string{"yaml"}},
+		"one port for two": {
+			head + "nodes: [{extraPortMappings: [{containerPort: 80, hostPort: 8080}]}, {role: worker, extraPortMappings: [{containerPort: 80, hostPort: 8080}]}]\n",
+			[]string{"nodes[1].extraPortMappings[0].hostPort", "nodes[0].extraPortMappings[0].hostPort has this port"},
+		},
+		"versions that differ": {
+			head + "nodes: [{image: 'kindest/node:v1.36.3@sha256:00'}, {role: worker, image: 'a:5000/node:v1.35.1'}]\n", []string{"nodes[1].image", "1.36.3"},
+		},
+		"no yaml": {"a: [", []string{"yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := kindfile.Read([]byte(tc.text), &gardencorev1beta1.Shoot{})
+			err := kindfile.Read([]byte(tc.text), "/", &gardencorev1beta1.Shoot{})
 			if !errors.Is(err, fault.Invalid) {
 				t.Fatalf("error is %v", err)
 			}
 			for _, want := range tc.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not say %q", err, want)
+					t.Errorf("error\n%s\ndoes not say %q", strings.ReplaceAll(err.Error(), ", nodes", "\nnodes"), want)
 				}
 			}
 		})
@@ -98,9 +128,17 @@ func TestReadRefuses(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(head + "nodes: [{role: worker}, {role: control-plane, labels: {a: b}}]\n"))
 	f.Add([]byte("kind: []"))
+	files, _ := filepath.Glob("testdata/*.kind.yaml")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var shoot gardencorev1beta1.Shoot
-		if err := kindfile.Read(text, &shoot); err == nil && len(shoot.Spec.Provider.Workers) == 0 {
+		if err := kindfile.Read(text, "/", &shoot); err == nil && len(shoot.Spec.Provider.Workers) == 0 {
 			t.Error("a file without problems gives a cluster without machines")
 		}
 	})

@@ -68,6 +68,8 @@ func (d *Driver) classifyStart(err error) error {
 		strings.Contains(text, "address already in use"),
 		strings.Contains(text, "Address already in use"):
 		return fault.Wrap(fault.Exhausted, err)
+	case strings.Contains(text, "is not a shared"):
+		return fault.New(fault.Invalid, "a mount that propagates needs a shared one on the host, see `mount --make-rshared`: %w", err)
 	case errdefs.IsNotFound(err) && strings.Contains(text, "No such container"):
 		return fault.Wrap(fault.Missing, err)
 	case errdefs.IsNotFound(err), errdefs.IsInvalidArgument(err):

@@ -194,6 +194,7 @@ func read(item container.Summary) (*record, error) {
 	if r.subnet, err = netip.ParsePrefix(item.Labels[labelSubnet]); err != nil {
 		return fail(labelSubnet, err)
 	}
+	r.machine.Network = r.subnet
 	if text := item.Labels[labelGeneration]; text != "" {
 		if r.generation, err = strconv.Atoi(text); err != nil {
 			return fail(labelGeneration, err)

@@ -126,6 +126,8 @@ func (d *Driver) shape(spec machines.Spec, image nodeImage, place *placement, mi
 		CgroupnsMode:  container.CgroupnsModePrivate,
 		Tmpfs:         map[string]string{"/run": "exec,mode=755,size=20%", "/tmp": "exec,mode=1777,size=50%"},
 		Mounts:        d.mounts(spec, image),
+		Binds:         relabelled(spec.Mounts),
+		DNSSearch:     searchDomains(spec.DNSSearch),
 		Resources: container.Resources{
 			NanoCPUs: int64(spec.CPUs * 1e9),
 			Memory:   spec.MemoryBytes,
@@ -181,12 +183,40 @@ func (d *Driver) mounts(spec machines.Spec, image nodeImage) []mount.Mount {
 		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: modules, Target: modules, ReadOnly: true})
 	}
 	for _, m := range spec.Mounts {
+		if m.SELinuxRelabel {
+			continue
+		}
 		mounts = append(mounts, mount.Mount{
 			Type: mount.TypeBind, Source: m.HostPath, Target: m.MachinePath, ReadOnly: m.ReadOnly,
 			BindOptions: &mount.BindOptions{Propagation: propagation(m.Propagation)},
 		})
 	}
 	return mounts
+}
+
+// relabelled are the mounts that are to get a label of SELinux: only this form of
+// a mount can ask for one.
+func relabelled(all []machines.Mount) []string {
+	var binds []string
+	for _, m := range all {
+		if !m.SELinuxRelabel {
+			continue
+		}
+		options := []string{"Z", string(propagation(m.Propagation))}
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		binds = append(binds, m.HostPath+":"+m.MachinePath+":"+strings.Join(options, ","))
+	}
+	return binds
+}
+
+// searchDomains has the daemon's way to say none, which is the root.
+func searchDomains(wanted []string) []string {
+	if wanted != nil && len(wanted) == 0 {
+		return []string{"."}
+	}
+	return wanted
 }
 
 // hasModules tells whether the host is known to have kernel modules to load.

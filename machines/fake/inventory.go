@@ -60,7 +60,7 @@ func (d *Driver) create(spec machines.Spec) (machines.Machine, error) {
 	h.made++
 	m := &machine{files: map[string]machines.File{}, Machine: machines.Machine{
 		ID: fmt.Sprintf("fake-%d", h.made), Cluster: spec.Cluster, Name: spec.Name, Hostname: spec.Hostname,
-		Image: spec.Image, State: machines.StateCreated, Addresses: []netip.Addr{address}, Ports: ports,
+		Image: spec.Image, State: machines.StateCreated, Addresses: []netip.Addr{address}, Network: h.subnet(), Ports: ports,
 		Labels: spec.Labels, Created: time.Now().Truncate(time.Second).UTC(),
 	}}
 	// The caller's map is his own to change.
@@ -116,10 +116,7 @@ func (d *Driver) replace(spec machines.Spec, r machines.Replacement) (machines.M
 // address returns the lowest free address. The first is the gateway's, the last
 // the broadcast's.
 func (h *Host) address(instance string) (netip.Addr, error) {
-	subnet := h.Subnet
-	if !subnet.IsValid() {
-		subnet = netip.MustParsePrefix("198.18.0.0/16")
-	}
+	subnet := h.subnet()
 	taken := map[netip.Addr]bool{}
 	for k, m := range h.machines {
 		if k.instance == instance {
@@ -132,6 +129,13 @@ func (h *Host) address(instance string) (netip.Addr, error) {
 		}
 	}
 	return netip.Addr{}, fault.New(fault.Exhausted, "network %s has no address left", subnet)
+}
+
+func (h *Host) subnet() netip.Prefix {
+	if !h.Subnet.IsValid() {
+		return netip.MustParsePrefix("198.18.0.0/16")
+	}
+	return h.Subnet
 }
 
 type hostPort struct {

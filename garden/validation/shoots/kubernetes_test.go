@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/loam-cloud/loam/garden/validation/shoots"
 )
@@ -150,6 +151,64 @@ func TestComponents(t *testing.T) {
 	}
 }
 
+const (
+	controlPlaneConfig = `{"apiVersion":"loam.dev/v1alpha1","kind":"ControlPlaneConfig"`
+	workerConfig       = `{"apiVersion":"loam.dev/v1alpha1","kind":"WorkerConfig"`
+)
+
+func raw(text string) *runtime.RawExtension { return &runtime.RawExtension{Raw: []byte(text)} }
+
+// TestLocalConfigStays has a row per part of a cluster that its machines were
+// made with.
+func TestLocalConfigStays(t *testing.T) {
+	made := &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateSucceeded}
+	failed := &core.LastOperation{Type: core.LastOperationTypeCreate, State: core.LastOperationStateFailed}
+	for name, tc := range map[string]struct {
+		last   *core.LastOperation
+		change func(*core.Shoot)
+		want   []string
+	}{
+		"nothing, in other words": {made, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(`{"dnsSearch": ["a"], "kind":"ControlPlaneConfig","apiVersion":"loam.dev/v1alpha1"}`)
+		}, nil},
+		"search domains": {made, func(s *core.Shoot) { s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `}`) }, []string{"spec.provider.controlPlaneConfig.dnsSearch: cannot be changed"}},
+		"mounts and ports": {made, func(s *core.Shoot) {
+			worker(s).ProviderConfig = raw(workerConfig + `,"extraMounts":[{"hostPath":"/a","containerPath":"/a"}],"extraPortMappings":[{"containerPort":81}]}`)
+		}, []string{pool + ".providerConfig.extraMounts: cannot be changed", pool + ".providerConfig.extraPortMappings: cannot be changed"}},
+		"a new pool has its own": {made, func(s *core.Shoot) {
+			second := worker(s).DeepCopy()
+			second.Name, second.ProviderConfig = "second", raw(workerConfig+`,"extraMounts":[{"hostPath":"/a","containerPath":"/a"}]}`)
+			s.Spec.Provider.Workers = append(s.Spec.Provider.Workers, *second)
+		}, nil},
+		"the image": {made, func(s *core.Shoot) {
+			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:mine","extraPortMappings":[{"containerPort":80}]}`)
+		}, nil},
+		"gates": {made, func(s *core.Shoot) {
+			s.Spec.Kubernetes.Kubelet.FeatureGates = map[string]bool{"UserNamespacesSupport": true}
+		}, []string{"spec.kubernetes.kubelet.featureGates: cannot be changed"}},
+		"proxy mode": {made, func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Mode: new(core.ProxyModeNFTables)}
+		}, []string{"spec.kubernetes.kubeProxy.mode: cannot be changed"}},
+		"what could not be made may change": {failed, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig, worker(s).ProviderConfig = nil, nil
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := row{change: func(s *core.Shoot) {
+				s.Spec.Provider.Type, s.Spec.Networking.Type = "local", new("flannel")
+				s.Spec.Kubernetes.KubeProxy, s.Status.LastOperation = nil, tc.last
+				s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"dnsSearch":["a"]}`)
+				worker(s).ProviderConfig = raw(workerConfig + `,"extraPortMappings":[{"containerPort":80}]}`)
+			}, want: tc.want}
+			old, f := r.apply()
+			f.Profile.Type, f.Binding.ProviderTypes = "local", nil
+			now := old.DeepCopy()
+			tc.change(now)
+			r.check(t, now, old, f)
+		})
+	}
+}
+
 // TestLocal has a row per limit of clusters whose nodes are containers.
 func TestLocal(t *testing.T) {
 	local := func(change func(*core.Shoot)) func(*core.Shoot) {
@@ -164,8 +223,24 @@ func TestLocal(t *testing.T) {
 		"network":              {change: local(func(s *core.Shoot) { s.Spec.Networking.Type = new("calico") }), want: []string{"spec.networking.type: Unsupported"}},
 		"family":               {change: local(func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} }), want: []string{"spec.networking.ipFamilies[1]: Unsupported"}},
 		"proxy": {change: local(func(s *core.Shoot) {
-			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Enabled: new(false), Mode: new(core.ProxyModeIPVS)}
-		}), want: []string{"spec.kubernetes.kubeProxy.enabled: needs kube-proxy", "spec.kubernetes.kubeProxy.mode: Unsupported"}},
+			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Enabled: new(false), Mode: new(core.ProxyMode("Magic"))}
+		}), want: []string{"spec.kubernetes.kubeProxy.mode: Unsupported"}},
+		"infrastructure": {change: local(func(s *core.Shoot) { s.Spec.Provider.InfrastructureConfig = raw("{}") }), want: []string{"spec.provider.infrastructureConfig: has none"}},
+		"control plane config": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"colour":"red","proxy":{"http":"http://me:hush@p"}}`)
+		}), want: []string{"spec.provider.controlPlaneConfig.colour: unknown field"}},
+		"worker config": {change: local(func(s *core.Shoot) {
+			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:v1.35.4","extraMounts":[{"hostPath":"a","containerPath":"/b"}]}`)
+		}), want: []string{pool + ".providerConfig.extraMounts[0].hostPath: absolute"}},
+		"image of another version": {change: local(func(s *core.Shoot) {
+			worker(s).ProviderConfig = raw(workerConfig + `,"image":"r:5000/node:v1.35.4@sha256:00"}`)
+		}), want: []string{pool + ".providerConfig.image: must be of Kubernetes 1.36.3"}},
+		"a port of the host for two pools": {change: local(func(s *core.Shoot) {
+			worker(s).Minimum, worker(s).ProviderConfig = 1, raw(workerConfig+`,"extraPortMappings":[{"containerPort":80,"hostPort":8080}]}`)
+			second := worker(s).DeepCopy()
+			second.Name = "second"
+			s.Spec.Provider.Workers = append(s.Spec.Provider.Workers, *second)
+		}), want: []string{"spec.provider.workers[1].providerConfig.extraPortMappings[0].hostPort: has this port"}},
 		"pool with that name":   {change: local(func(s *core.Shoot) { worker(s).Name = "control-plane" }), want: []string{pool + ".name: has to hold the control plane"}},
 		"three control planes":  {change: local(func(s *core.Shoot) { hold(worker(s)); worker(s).Minimum, worker(s).Maximum = 3, 3 }), want: []string{pool + ".minimum: a control plane has 1 machine"}},
 		"high availability":     {change: local(func(s *core.Shoot) { tolerate(s, core.FailureToleranceTypeNode) }), want: []string{"spec.controlPlane.highAvailability: one machine"}},

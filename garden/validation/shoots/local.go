@@ -37,11 +37,8 @@ func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	errs := validateLocalNetwork(shoot, path)
 	if proxy := shoot.Spec.Kubernetes.KubeProxy; proxy != nil {
 		at := path.Child("kubernetes", "kubeProxy")
-		if proxy.Enabled != nil && !*proxy.Enabled {
-			errs = append(errs, field.Invalid(at.Child("enabled"), false, "a cluster of provider type local needs kube-proxy"))
-		}
 		if proxy.Mode != nil {
-			errs = append(errs, check.OneOf(at.Child("mode"), *proxy.Mode, core.ProxyModeIPTables, core.ProxyModeNFTables)...)
+			errs = append(errs, check.OneOf(at.Child("mode"), *proxy.Mode, core.ProxyModeIPTables, core.ProxyModeNFTables, core.ProxyModeIPVS)...)
 		}
 	}
 	kubernetes := shoot.Spec.Kubernetes.Version
@@ -51,6 +48,7 @@ func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	if tolerance := failureTolerance(shoot.Spec.ControlPlane); tolerance != "" {
 		errs = append(errs, field.Forbidden(path.Child("controlPlane", "highAvailability"), "a cluster of provider type local has one machine for its control plane"))
 	}
+	errs = append(errs, validateProviderConfigs(shoot, path.Child("provider"))...)
 	return append(errs, validateLocalPools(shoot, path.Child("provider", "workers"))...)
 }
 

@@ -54,6 +54,8 @@ func Cluster(shoot *gardencorev1beta1.Shoot) (shoots.Cluster, error) {
 	}
 	problems = append(problems, networking(&c, shoot.Spec.Networking, spec.Child("networking"))...)
 	problems = append(problems, proxy(&c, shoot.Spec.Kubernetes.KubeProxy, spec.Child("kubernetes", "kubeProxy"))...)
+	components(&c, shoot.Spec.Kubernetes)
+	problems = append(problems, controlPlaneConfig(&c, shoot.Spec.Provider.ControlPlaneConfig, spec.Child("provider", "controlPlaneConfig"))...)
 	problems = append(problems, pools(&c, shoot, spec.Child("provider", "workers"))...)
 	if err := problems.ToAggregate(); err != nil {
 		return shoots.Cluster{}, fault.Wrap(fault.Invalid, err)
@@ -94,7 +96,8 @@ func proxy(c *shoots.Cluster, p *gardencorev1beta1.KubeProxyConfig, path *field.
 		return nil
 	}
 	if p.Enabled != nil && !*p.Enabled {
-		return field.ErrorList{field.Invalid(path.Child("enabled"), false, "a cluster of provider type local needs kube-proxy")}
+		c.KubeProxyMode = "none"
+		return nil
 	}
 	if p.Mode == nil {
 		return nil
@@ -104,8 +107,12 @@ func proxy(c *shoots.Cluster, p *gardencorev1beta1.KubeProxyConfig, path *field.
 		c.KubeProxyMode = "iptables"
 	case gardencorev1beta1.ProxyModeNFTables:
 		c.KubeProxyMode = "nftables"
+	case gardencorev1beta1.ProxyModeIPVS:
+		c.KubeProxyMode = "ipvs"
 	default:
-		return field.ErrorList{field.NotSupported(path.Child("mode"), *p.Mode, []gardencorev1beta1.ProxyMode{gardencorev1beta1.ProxyModeIPTables, gardencorev1beta1.ProxyModeNFTables})}
+		return field.ErrorList{field.NotSupported(path.Child("mode"), *p.Mode, []gardencorev1beta1.ProxyMode{
+			gardencorev1beta1.ProxyModeIPTables, gardencorev1beta1.ProxyModeNFTables, gardencorev1beta1.ProxyModeIPVS,
+		})}
 	}
 	return nil
 }
@@ -133,6 +140,7 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 		if w.Minimum < 0 {
 			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "must not be negative"))
 		}
+		problems = append(problems, workerConfig(&pool, w.ProviderConfig, path.Index(i).Child("providerConfig"))...)
 		if w.ControlPlane == nil {
 			workers = append(workers, pool)
 			continue

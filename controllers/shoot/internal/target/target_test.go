@@ -3,6 +3,7 @@ package target_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -20,6 +22,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/scheme"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
 	"github.com/loam-cloud/loam/shoots"
 )
 
@@ -86,6 +89,51 @@ func TestCluster(t *testing.T) {
 			},
 			func(c *shoots.Cluster) { c.KubeProxyMode = "nftables" },
 		},
+		"no proxy": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Enabled: ptr.To(false)}
+			},
+			func(c *shoots.Cluster) { c.KubeProxyMode = "none" },
+		},
+		"gates and versions of the API": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				gates := gardencorev1beta1.KubernetesConfig{FeatureGates: map[string]bool{"A": true}}
+				s.Kubernetes.KubeAPIServer = &gardencorev1beta1.KubeAPIServerConfig{KubernetesConfig: gates, RuntimeConfig: map[string]bool{"api/all": true}}
+				s.Kubernetes.KubeControllerManager = &gardencorev1beta1.KubeControllerManagerConfig{KubernetesConfig: gates}
+				s.Kubernetes.KubeScheduler = &gardencorev1beta1.KubeSchedulerConfig{KubernetesConfig: gates}
+				s.Kubernetes.Kubelet = &gardencorev1beta1.KubeletConfig{KubernetesConfig: gates}
+				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{KubernetesConfig: gates, Mode: ptr.To(gardencorev1beta1.ProxyModeIPVS)}
+			},
+			func(c *shoots.Cluster) {
+				gates := map[string]bool{"A": true}
+				c.FeatureGates = nodeconfig.FeatureGates{APIServer: gates, ControllerManager: gates, Scheduler: gates, Kubelet: gates, KubeProxy: gates}
+				c.RuntimeConfig, c.KubeProxyMode = map[string]bool{"api/all": true}, "ipvs"
+			},
+		},
+		"provider configs": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				s.Provider.ControlPlaneConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"ControlPlaneConfig",
+					"apiServer":{"address":"0.0.0.0","port":7443},"dnsSearch":[],"proxy":{"http":"http://p"},"containerdConfigPatches":["a = 1"]}`)}
+				w := worker("w", 1)
+				w.ProviderConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"WorkerConfig","image":"mine",
+					"extraMounts":[{"hostPath":"/h","containerPath":"/m","readOnly":true,"selinuxRelabel":true,"propagation":"HostToContainer"}],
+					"extraPortMappings":[{"containerPortRange":"1-2","hostPortRange":"11-12","protocol":"UDP","listenAddress":"10.0.0.1"}],
+					"kubeadmConfigPatches":["kind: JoinConfiguration"]}`)}
+				s.Provider.Workers = []gardencorev1beta1.Worker{w}
+			},
+			func(c *shoots.Cluster) {
+				c.APIServer.HostAddress, c.APIServer.HostPort = netip.IPv4Unspecified(), 7443
+				c.DNSSearch, c.Proxy.HTTP, c.ContainerdPatches = []string{}, "http://p", []string{"a = 1"}
+				c.Pools[0].Schedulable = false
+				at := netip.MustParseAddr("10.0.0.1")
+				c.Pools = append(c.Pools, shoots.Pool{
+					Name: "w", Role: v1alpha1.RoleWorker, Count: 1, Image: "mine",
+					Mounts:  []machines.Mount{{HostPath: "/h", MachinePath: "/m", ReadOnly: true, SELinuxRelabel: true, Propagation: "HostToContainer"}},
+					Ports:   []machines.Port{{HostAddress: at, HostPort: 11, MachinePort: 1, Protocol: machines.UDP}, {HostAddress: at, HostPort: 12, MachinePort: 2, Protocol: machines.UDP}},
+					Patches: v1alpha1.KubeadmPatches{KubeadmConfigPatches: []string{"kind: JoinConfiguration"}},
+				})
+			},
+		},
 		"workers": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Kubernetes.Kubelet = &gardencorev1beta1.KubeletConfig{MaxPods: ptr.To[int32](50)}
@@ -140,11 +188,14 @@ func TestClusterNamesEveryProblem(t *testing.T) {
 			func(s *gardencorev1beta1.ShootSpec) { s.Provider.Type = "aws" },
 			[]string{`spec.provider.type: Unsupported value: "aws": supported values: "local"`},
 		},
-		"no proxy": {
+		"provider configs": {
 			func(s *gardencorev1beta1.ShootSpec) {
-				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Enabled: ptr.To(false)}
+				s.Provider.ControlPlaneConfig = &runtime.RawExtension{Raw: []byte(`{"a":1}`)}
+				w := worker("w", 1)
+				w.ProviderConfig = &runtime.RawExtension{Raw: []byte(`{"b":1}`)}
+				s.Provider.Workers = []gardencorev1beta1.Worker{w}
 			},
-			[]string{"spec.kubernetes.kubeProxy.enabled"},
+			[]string{"spec.provider.controlPlaneConfig.a", "spec.provider.workers[0].providerConfig.b"},
 		},
 		"a worker takes the control plane's name": {
 			func(s *gardencorev1beta1.ShootSpec) {
@@ -156,7 +207,7 @@ func TestClusterNamesEveryProblem(t *testing.T) {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Provider.Type = "aws"
 				s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv4", "IPv6"}}
-				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Mode: ptr.To(gardencorev1beta1.ProxyModeIPVS)}
+				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Mode: ptr.To(gardencorev1beta1.ProxyMode("Magic"))}
 				other := worker("w", 1)
 				other.Kubernetes = &gardencorev1beta1.WorkerKubernetes{Version: ptr.To("1.35.4")}
 				s.Provider.Workers = []gardencorev1beta1.Worker{worker("w", -1), other, controlPlane("a", 3), controlPlane("b", 1)}

@@ -44,8 +44,8 @@ func (b Binding) overlaps(address netip.Addr, port uint16, protocol machines.Pro
 // Choose fills in what a machine's ports leave open: loopback as the address,
 // TCP as the protocol, and a free port where none is named. Local says that the
 // host is this one, so that other processes' ports can be tried. Faults:
-// Invalid when a named port is taken or its address is not the host's,
-// Exhausted when no port is free.
+// Invalid when a named port is taken, its address is not the host's or the
+// kernel does not speak the protocol, Exhausted when no port is free.
 func Choose(wanted []machines.Port, held []Binding, local bool) ([]machines.Port, error) {
 	var chosen []machines.Port
 	for _, port := range wanted {
@@ -60,6 +60,10 @@ func Choose(wanted []machines.Port, held []Binding, local bool) ([]machines.Port
 	// Named ports come first, so that none of the chosen ones takes theirs.
 	var problems []error
 	for _, port := range chosen {
+		if local && port.Protocol == machines.SCTP && !speaksSCTP() {
+			problems = append(problems, fmt.Errorf("port %d/SCTP cannot be published: this host's kernel does not speak SCTP (module sctp)", port.MachinePort))
+			continue
+		}
 		if port.HostPort == 0 {
 			continue
 		}
@@ -120,6 +124,19 @@ func pick(port machines.Port, held []Binding, local bool) (uint16, error) {
 		}
 	}
 	return 0, fault.New(fault.Exhausted, "no port from %d to %d is free on %s", first, first+count-1, port.HostAddress)
+}
+
+// protocolSCTP is its number (IANA, protocol numbers).
+const protocolSCTP = 132
+
+// speaksSCTP asks the kernel: the container engine would only find out when the
+// machine starts.
+func speaksSCTP() bool {
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, protocolSCTP)
+	if err == nil {
+		_ = syscall.Close(socket) // nothing was sent
+	}
+	return !errors.Is(err, syscall.EPROTONOSUPPORT)
 }
 
 // try binds the port for a moment. SCTP cannot be tried and counts as free.

@@ -1,0 +1,75 @@
+package target
+
+import (
+	"net/netip"
+
+	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig/provider"
+	"github.com/loam-cloud/loam/shoots"
+)
+
+// components are the settings of Kubernetes' programs that a Shoot has words for.
+func components(c *shoots.Cluster, k gardencorev1beta1.Kubernetes) {
+	gates := &c.FeatureGates
+	if s := k.KubeAPIServer; s != nil {
+		gates.APIServer, c.RuntimeConfig = s.FeatureGates, s.RuntimeConfig
+	}
+	if m := k.KubeControllerManager; m != nil {
+		gates.ControllerManager = m.FeatureGates
+	}
+	if s := k.KubeScheduler; s != nil {
+		gates.Scheduler = s.FeatureGates
+	}
+	if l := k.Kubelet; l != nil {
+		gates.Kubelet = l.FeatureGates
+	}
+	if p := k.KubeProxy; p != nil {
+		gates.KubeProxy = p.FeatureGates
+	}
+}
+
+// controlPlaneConfig is what the machines of a cluster share.
+func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *field.Path) field.ErrorList {
+	config, problems := provider.ControlPlane(raw, path)
+	if len(problems) > 0 {
+		return problems
+	}
+	if s := config.APIServer; s != nil {
+		c.APIServer.HostAddress, _ = netip.ParseAddr(s.Address) // it was looked at; empty is loopback
+		c.APIServer.HostPort = uint16(s.Port)
+	}
+	if config.DNSSearch != nil {
+		c.DNSSearch = append([]string{}, *config.DNSSearch...)
+	}
+	if config.Proxy != nil {
+		c.Proxy = *config.Proxy
+	}
+	c.Patches = config.KubeadmPatches
+	c.ContainerdPatches, c.ContainerdPatchesJSON6902 = config.ContainerdConfigPatches, config.ContainerdConfigPatchesJSON6902
+	return nil
+}
+
+// workerConfig is what the machines of a pool have of their own.
+func workerConfig(pool *shoots.Pool, raw *runtime.RawExtension, path *field.Path) field.ErrorList {
+	config, problems := provider.Worker(raw, pool.Count, path)
+	if len(problems) > 0 {
+		return problems
+	}
+	pool.Image, pool.Patches = config.Image, config.KubeadmPatches
+	for _, m := range config.ExtraMounts {
+		pool.Mounts = append(pool.Mounts, machines.Mount{
+			HostPath: m.HostPath, MachinePath: m.ContainerPath, ReadOnly: m.ReadOnly, Propagation: m.Propagation, SELinuxRelabel: m.SELinuxRelabel,
+		})
+	}
+	ports, _ := provider.Ports(config.ExtraPortMappings, path) // they were looked at
+	for _, p := range ports {
+		pool.Ports = append(pool.Ports, machines.Port{
+			HostAddress: p.Address, HostPort: p.Host, MachinePort: p.Container, Protocol: machines.Protocol(p.Protocol),
+		})
+	}
+	return nil
+}

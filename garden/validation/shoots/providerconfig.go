@@ -1,0 +1,178 @@
+package shoots
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/gardener/gardener/pkg/apis/core"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/loam-cloud/loam/garden/defaulting"
+	"github.com/loam-cloud/loam/nodeconfig/provider"
+)
+
+// validateProviderConfigs checks what a cluster of provider type local holds in
+// the words of loam.dev.
+func validateProviderConfigs(shoot *core.Shoot, path *field.Path) field.ErrorList {
+	p := shoot.Spec.Provider
+	_, errs := provider.ControlPlane(p.ControlPlaneConfig, path.Child("controlPlaneConfig"))
+	if p.InfrastructureConfig != nil {
+		errs = append(errs, field.Forbidden(path.Child("infrastructureConfig"), "a cluster of provider type local has none: its machines are this host's"))
+	}
+	type place struct{ address, protocol, port string }
+	taken := map[place]string{}
+	for i, worker := range p.Workers {
+		at := path.Child("workers").Index(i).Child("providerConfig")
+		config, problems := provider.Worker(worker.ProviderConfig, int(worker.Minimum), at)
+		errs = append(errs, problems...)
+		if len(problems) > 0 {
+			continue
+		}
+		if version := tagged(config.Image); version != "" && version != shoot.Spec.Kubernetes.Version {
+			errs = append(errs, field.Invalid(at.Child("image"), config.Image, "must be of Kubernetes "+shoot.Spec.Kubernetes.Version+", the cluster's version"))
+		}
+		ports, _ := provider.Ports(config.ExtraPortMappings, at.Child("extraPortMappings"))
+		for _, port := range ports {
+			if port.Host == 0 {
+				continue
+			}
+			key := place{port.Address.String(), port.Protocol, fmt.Sprint(port.Host)}
+			if other, twice := taken[key]; twice && other != worker.Name {
+				errs = append(errs, field.Invalid(port.Path, port.Host, fmt.Sprintf("pool %q has this port of the host", other)))
+			}
+			taken[key] = worker.Name
+		}
+	}
+	return errs
+}
+
+// tagged is the Kubernetes version that an image's tag names, empty if it names
+// none.
+func tagged(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	_, tag, _ := strings.Cut(name[strings.LastIndex(name, "/")+1:], ":")
+	parts := strings.Split(tag, ".")
+	if !strings.HasPrefix(tag, "v") || len(parts) != 3 {
+		return ""
+	}
+	return tag[1:]
+}
+
+// validateProviderConfigChange refuses what a cluster that exists cannot take:
+// a machine keeps its mounts, ports and configuration for its life. Pools come
+// and go with theirs. A cluster that could not be made may change.
+func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) field.ErrorList {
+	last := old.Status.LastOperation
+	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
+	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made {
+		return nil
+	}
+	path := spec.Child("provider")
+	errs := unchanged(shoot.Spec.Provider.ControlPlaneConfig, old.Spec.Provider.ControlPlaneConfig, path.Child("controlPlaneConfig"))
+	for i, worker := range shoot.Spec.Provider.Workers {
+		at := slices.IndexFunc(old.Spec.Provider.Workers, func(w core.Worker) bool { return w.Name == worker.Name })
+		if at >= 0 && old.Spec.Provider.Workers[at].Minimum > 0 {
+			// The image goes along with the Kubernetes version.
+			errs = append(errs, unchanged(worker.ProviderConfig, old.Spec.Provider.Workers[at].ProviderConfig, path.Child("workers").Index(i).Child("providerConfig"), "image")...)
+		}
+	}
+	return append(errs, validateComponentChange(shoot, old, spec.Child("kubernetes"))...)
+}
+
+// unchanged names every field at the top of a configuration that differs.
+func unchanged(now, was *runtime.RawExtension, path *field.Path, free ...string) field.ErrorList {
+	fields, before := topLevel(now), topLevel(was)
+	names := slices.Collect(maps.Keys(fields))
+	for name := range before {
+		if _, both := fields[name]; !both {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var errs field.ErrorList
+	for _, name := range names {
+		if slices.Contains([]string{"apiVersion", "kind"}, name) || slices.Contains(free, name) || reflect.DeepEqual(fields[name], before[name]) {
+			continue
+		}
+		errs = append(errs, field.Forbidden(path.Child(name), "cannot be changed while there are machines: they were made with it"))
+	}
+	return errs
+}
+
+// topLevel reads an object; what is not one was refused before.
+func topLevel(raw *runtime.RawExtension) map[string]any {
+	var fields map[string]any
+	if raw != nil {
+		_ = json.Unmarshal(raw.Raw, &fields)
+	}
+	return fields
+}
+
+// validateComponentChange keeps what the programs of a cluster were started
+// with: only an upgrade writes it anew.
+func validateComponentChange(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
+	now, was := shoot.Spec.Kubernetes, old.Spec.Kubernetes
+	if now.Version != was.Version {
+		return nil
+	}
+	var errs field.ErrorList
+	keep := func(at *field.Path, now, was map[string]bool) {
+		if !maps.Equal(now, was) {
+			errs = append(errs, field.Forbidden(at, "cannot be changed in a cluster that exists, but along with its Kubernetes version"))
+		}
+	}
+	if mode := proxyMode(now.KubeProxy); mode != proxyMode(was.KubeProxy) {
+		errs = append(errs, field.Forbidden(path.Child("kubeProxy", "mode"), "cannot be changed in a cluster that exists"))
+	}
+	gates, before := settings(now), settings(was)
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		at := path
+		for part := range strings.SplitSeq(name, ".") {
+			at = at.Child(part)
+		}
+		keep(at, gates[name], before[name])
+	}
+	return errs
+}
+
+// proxyMode is what brings services to pods, in a word.
+func proxyMode(p *core.KubeProxyConfig) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Enabled != nil && !*p.Enabled:
+		return "none"
+	case p.Mode == nil:
+		return ""
+	}
+	return string(*p.Mode)
+}
+
+// settings are those that programs of a cluster are started with, by their paths.
+func settings(k core.Kubernetes) map[string]map[string]bool {
+	all := map[string]map[string]bool{
+		"kubeAPIServer.featureGates": nil, "kubeAPIServer.runtimeConfig": nil, "kubeControllerManager.featureGates": nil,
+		"kubeScheduler.featureGates": nil, "kubelet.featureGates": nil, "kubeProxy.featureGates": nil,
+	}
+	if s := k.KubeAPIServer; s != nil {
+		all["kubeAPIServer.featureGates"], all["kubeAPIServer.runtimeConfig"] = s.FeatureGates, s.RuntimeConfig
+	}
+	if m := k.KubeControllerManager; m != nil {
+		all["kubeControllerManager.featureGates"] = m.FeatureGates
+	}
+	if s := k.KubeScheduler; s != nil {
+		all["kubeScheduler.featureGates"] = s.FeatureGates
+	}
+	if l := k.Kubelet; l != nil {
+		all["kubelet.featureGates"] = l.FeatureGates
+	}
+	if p := k.KubeProxy; p != nil {
+		all["kubeProxy.featureGates"] = p.FeatureGates
+	}
+	return all
+}

@@ -1,0 +1,72 @@
+package shoots
+
+import (
+	"context"
+	"strings"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
+	"github.com/loam-cloud/loam/nodeconfig/patching"
+)
+
+// connectOutside puts into a machine, before its first boot, what its user wants
+// of proxies and of containerd.
+func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
+	if m.State != machines.StateCreated {
+		return nil
+	}
+	c := r.cluster
+	files, err := nodeconfig.Outside{
+		Proxy:             c.Proxy,
+		Near:              []string{c.PodCIDR, c.ServiceCIDR, m.Network.String()},
+		DNSDomain:         c.DNSDomain,
+		ContainerdPatches: c.ContainerdPatches,
+	}.Files()
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return r.put(ctx, m, files)
+}
+
+// containerdPatched says that the main configuration of containerd is as the
+// user wants it. It goes with the root folder of a machine, as that does.
+const containerdPatched = "/etc/containerd/loam-patched"
+
+// readContainerdScript prints the image's configuration of containerd unless it
+// was patched. A copy is kept: patches are not to be made to what is patched.
+const readContainerdScript = `
+test ! -e ` + containerdPatched + ` || exit 0
+original=` + nodeconfig.ContainerdConfigPath + `.original
+test -e $original || { cp ` + nodeconfig.ContainerdConfigPath + ` $original.new; mv $original.new $original; }
+cat $original
+`
+
+// patchContainerd patches what the node image has for containerd, which is known
+// only once the machine runs.
+func (r *run) patchContainerd(ctx context.Context, m machines.Machine) error {
+	c := r.cluster
+	if len(c.ContainerdPatches)+len(c.ContainerdPatchesJSON6902) == 0 {
+		return nil
+	}
+	config, err := r.script(ctx, m, readContainerdScript)
+	if err != nil || strings.TrimSpace(config) == "" {
+		return err
+	}
+	patched, err := patching.Containerd([]byte(config), c.ContainerdPatchesJSON6902)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if string(patched) != config {
+		if err := r.put(ctx, m, []nodeconfig.File{{Path: nodeconfig.ContainerdConfigPath, Content: patched, Mode: 0o644}}); err != nil {
+			return err
+		}
+		if _, err := r.script(ctx, m, nodeconfig.AwaitContainerd+"systemctl restart containerd"); err != nil {
+			return err
+		}
+	}
+	return r.put(ctx, m, []nodeconfig.File{{Path: containerdPatched, Mode: 0o644}})
+}
