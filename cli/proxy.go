@@ -16,11 +16,11 @@ import (
 // passProxy has the nodes of a new cluster use the proxy that this command's
 // environment names, as far as the cluster says nothing of its own.
 func passProxy(shoot *gardencorev1beta1.Shoot, getenv func(string) string, say sayer) error {
-	p := v1alpha1.Proxy{HTTP: variable(getenv, "HTTP_PROXY"), HTTPS: variable(getenv, "HTTPS_PROXY")}
-	if p.HTTP == "" && p.HTTPS == "" {
+	p := v1alpha1.Proxy{HTTPProxy: variable(getenv, "HTTP_PROXY"), HTTPSProxy: variable(getenv, "HTTPS_PROXY")}
+	if p.HTTPProxy == "" && p.HTTPSProxy == "" {
 		return nil
 	}
-	for _, at := range []*string{&p.HTTP, &p.HTTPS} {
+	for _, at := range []*string{&p.HTTPProxy, &p.HTTPSProxy} {
 		if parsed, err := url.Parse(*at); err != nil || parsed.User != nil {
 			say("The proxy of this environment is not passed to the nodes: its address holds a password, which everybody who reads the cluster's description would see")
 			return nil
@@ -28,7 +28,7 @@ func passProxy(shoot *gardencorev1beta1.Shoot, getenv func(string) string, say s
 	}
 	for destination := range strings.SplitSeq(variable(getenv, "NO_PROXY"), ",") {
 		if destination = strings.TrimSpace(destination); destination != "" {
-			p.No = append(p.No, destination)
+			p.NoProxy = append(p.NoProxy, destination)
 		}
 	}
 	config := v1alpha1.ControlPlaneConfig{}

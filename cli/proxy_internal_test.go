@@ -19,10 +19,10 @@ func TestPassProxy(t *testing.T) {
 		"none": {nil, "", "", false},
 		"upper and lower case": {
 			map[string]string{"HTTP_PROXY": "http://a:1", "https_proxy": "http://b:2", "no_proxy": "x, y,"}, "",
-			head + `,"proxy":{"http":"http://a:1","https":"http://b:2","no":["x","y"]}}`, false,
+			head + `,"proxy":{"httpProxy":"http://a:1","httpsProxy":"http://b:2","noProxy":["x","y"]}}`, false,
 		},
 		"beside what a file says": {
-			map[string]string{"HTTP_PROXY": "http://a:1"}, head + `,"dnsSearch":["x"]}`, head + `,"dnsSearch":["x"],"proxy":{"http":"http://a:1"}}`, false,
+			map[string]string{"HTTP_PROXY": "http://a:1"}, head + `,"dnsSearch":["x"]}`, head + `,"dnsSearch":["x"],"proxy":{"httpProxy":"http://a:1"}}`, false,
 		},
 		"the file's own wins":     {map[string]string{"HTTP_PROXY": "http://a:1"}, head + `,"proxy":{}}`, head + `,"proxy":{}}`, false},
 		"a password is kept back": {map[string]string{"HTTP_PROXY": "http://me:secret@a:1"}, "", "", true},

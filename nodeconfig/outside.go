@@ -50,18 +50,18 @@ func (o Outside) Files() ([]File, error) {
 // environment has each variable in both spellings, since programs know one or
 // the other; empty without a proxy.
 func (o Outside) environment() string {
-	if o.Proxy.HTTP == "" && o.Proxy.HTTPS == "" {
+	if o.Proxy.HTTPProxy == "" && o.Proxy.HTTPSProxy == "" {
 		return ""
 	}
 	domain := o.DNSDomain
 	if domain == "" {
 		domain = defaultDNS
 	}
-	direct := slices.Concat(o.Proxy.No, []string{"localhost", "127.0.0.0/8", "::1", ".svc", "." + domain}, o.Near)
+	direct := slices.Concat(o.Proxy.NoProxy, []string{"localhost", "127.0.0.0/8", "::1", ".svc", "." + domain}, o.Near)
 	slices.Sort(direct)
 	var list []string
 	for _, variable := range [][2]string{
-		{"HTTP_PROXY", o.Proxy.HTTP}, {"HTTPS_PROXY", o.Proxy.HTTPS}, {"NO_PROXY", strings.Join(slices.Compact(direct), ",")},
+		{"HTTP_PROXY", o.Proxy.HTTPProxy}, {"HTTPS_PROXY", o.Proxy.HTTPSProxy}, {"NO_PROXY", strings.Join(slices.Compact(direct), ",")},
 	} {
 		if variable[1] != "" {
 			list = append(list, fmt.Sprintf("%q %q", variable[0]+"="+variable[1], strings.ToLower(variable[0])+"="+variable[1]))

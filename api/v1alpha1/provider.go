@@ -57,10 +57,10 @@ type Listener struct {
 // The cluster's own networks are never asked for through it.
 // +k8s:openapi-gen=false
 type Proxy struct {
-	HTTP  string `json:"http,omitempty"`
-	HTTPS string `json:"https,omitempty"`
-	// No are the destinations that are reached directly.
-	No []string `json:"no,omitempty"`
+	HTTPProxy  string `json:"httpProxy,omitempty"`
+	HTTPSProxy string `json:"httpsProxy,omitempty"`
+	// NoProxy are the destinations that are reached directly.
+	NoProxy []string `json:"noProxy,omitempty"`
 }
 
 // KubeadmPatches change the documents that nodes are configured with:

@@ -251,7 +251,9 @@ func TestBoundsEnvironmentAndMounts(t *testing.T) {
 	spec.Mounts = []machines.Mount{
 		{HostPath: folder, MachinePath: "/host", ReadOnly: true},
 		{HostPath: folder, MachinePath: "/writable", Propagation: "None"},
+		{HostPath: folder, MachinePath: "/labelled", ReadOnly: true, SELinuxRelabel: true},
 	}
+	spec.DNSSearch = []string{"corp.example"}
 	machine := s.running(t, spec)
 	inspected, err := s.daemon.ContainerInspect(s.ctx, machine.ID, client.ContainerInspectOptions{})
 	if err != nil {
@@ -264,7 +266,22 @@ func TestBoundsEnvironmentAndMounts(t *testing.T) {
 	if got := s.shell(t, "first", `tr '\0' '\n' </proc/1/environ | grep HTTP_PROXY`); got != "HTTP_PROXY=http://proxy" {
 		t.Errorf("environment %q", got)
 	}
+	if want := folder + ":/labelled:Z,rprivate,ro"; len(host.Binds) != 1 || host.Binds[0] != want {
+		t.Errorf("relabelled mounts are %v, want %s", host.Binds, want)
+	}
+	if got := s.shell(t, "first", "grep ^search /etc/resolv.conf"); got != "search corp.example" {
+		t.Errorf("the resolver has %q", got)
+	}
+	s.shell(t, "first", `cat /labelled/file >/dev/null; ! touch /labelled/new 2>/dev/null`)
 	s.shell(t, "first", `test "$(cat /host/file)" = "of the host" && ! touch /host/new 2>/dev/null && touch /writable/new`)
+
+	// An empty list of search domains is none, not the host's.
+	none := s.spec("none")
+	none.DNSSearch = []string{}
+	s.running(t, none)
+	if got := s.shell(t, "none", "grep -c '^search [a-z]' /etc/resolv.conf || true"); got != "0" {
+		t.Errorf("a machine without search domains has %q", got)
+	}
 
 	// Whether a host can propagate mounts is its own affair: not started.
 	spec = s.spec("second")

@@ -182,7 +182,7 @@ func checkProxy(p *v1alpha1.Proxy, path *field.Path) field.ErrorList {
 		return nil
 	}
 	var errs field.ErrorList
-	for name, value := range map[string]string{"http": p.HTTP, "https": p.HTTPS} {
+	for name, value := range map[string]string{"httpProxy": p.HTTPProxy, "httpsProxy": p.HTTPSProxy} {
 		if value == "" {
 			continue
 		}
@@ -194,9 +194,9 @@ func checkProxy(p *v1alpha1.Proxy, path *field.Path) field.ErrorList {
 			errs = append(errs, field.Forbidden(path.Child(name), "no user and password here: whoever reads the cluster's description would read them"))
 		}
 	}
-	for i, destination := range p.No {
+	for i, destination := range p.NoProxy {
 		if destination == "" || strings.ContainsAny(destination, "\"\\\n%$, ") {
-			errs = append(errs, field.Invalid(path.Child("no").Index(i), destination, "must be a name, an address or a range of addresses"))
+			errs = append(errs, field.Invalid(path.Child("noProxy").Index(i), destination, "must be a name, an address or a range of addresses"))
 		}
 	}
 	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })

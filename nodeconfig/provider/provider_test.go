@@ -17,7 +17,7 @@ func TestControlPlane(t *testing.T) {
 		"":         "",
 		head + `}`: "",
 		head + `,"apiServer":{"address":"::1","port":6443},"dnsSearch":[]}`: "",
-		head + `,"proxy":{"https":"http://p:3128","no":["10.0.0.0/8"]}}`:    "",
+		head + `,"proxy":{"httpsProxy":"http://p:3128","noProxy":["10.0.0.0/8"]}}`:    "",
 		`{}`:      "apiVersion, config.kind",
 		`[]`:      "config",
 		`{"a":1}`: "config.a, config.apiVersion, config.kind",
@@ -25,7 +25,7 @@ func TestControlPlane(t *testing.T) {
 		head + `,"apiServer":{"port":6443,"colour":"red"}}`:                         "config.apiServer.colour",
 		head + `,"APIServer":{}}`:                                                   "config.APIServer",
 		head + `,"apiServer":{"address":"localhost","port":-1}}`:                    "config.apiServer.address, config.apiServer.port",
-		head + `,"proxy":{"http":"http://me:hush@p:1","https":"p:1","no":["a b"]}}`: "config.proxy.http, config.proxy.https, config.proxy.no[0]",
+		head + `,"proxy":{"httpProxy":"http://me:hush@p:1","httpsProxy":"p:1","noProxy":["a b"]}}`: "config.proxy.httpProxy, config.proxy.httpsProxy, config.proxy.noProxy[0]",
 		head + `,"containerdConfigPatches":["["],"kubeadmConfigPatches":["a: b"]}`:  "config.containerdConfigPatches[0], config.kubeadmConfigPatches[0]",
 	} {
 		_, problems := provider.ControlPlane(&runtime.RawExtension{Raw: []byte(text)}, field.NewPath("config"))

@@ -92,7 +92,7 @@ func TestManifestsAreAccepted(t *testing.T) {
 		seen++
 		switch text := []byte(b.text); {
 		case kindfile.Is(text):
-			if err := kindfile.Read(text, &gardencorev1beta1.Shoot{}); err != nil {
+			if err := kindfile.Read(text, "/", &gardencorev1beta1.Shoot{}); err != nil {
 				t.Errorf("%s: %v", b.page, err)
 			}
 		case strings.Contains(b.text, "kind: UpConfiguration"):

@@ -227,7 +227,7 @@ func TestLocal(t *testing.T) {
 		}), want: []string{"spec.kubernetes.kubeProxy.mode: Unsupported"}},
 		"infrastructure": {change: local(func(s *core.Shoot) { s.Spec.Provider.InfrastructureConfig = raw("{}") }), want: []string{"spec.provider.infrastructureConfig: has none"}},
 		"control plane config": {change: local(func(s *core.Shoot) {
-			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"colour":"red","proxy":{"http":"http://me:hush@p"}}`)
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"colour":"red","proxy":{"httpProxy":"http://me:hush@p"}}`)
 		}), want: []string{"spec.provider.controlPlaneConfig.colour: unknown field"}},
 		"worker config": {change: local(func(s *core.Shoot) {
 			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:v1.35.4","extraMounts":[{"hostPath":"a","containerPath":"/b"}]}`)

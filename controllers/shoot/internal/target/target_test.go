@@ -113,7 +113,7 @@ func TestCluster(t *testing.T) {
 		"provider configs": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Provider.ControlPlaneConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"ControlPlaneConfig",
-					"apiServer":{"address":"0.0.0.0","port":7443},"dnsSearch":[],"proxy":{"http":"http://p"},"containerdConfigPatches":["a = 1"]}`)}
+					"apiServer":{"address":"0.0.0.0","port":7443},"dnsSearch":[],"proxy":{"httpProxy":"http://p"},"containerdConfigPatches":["a = 1"]}`)}
 				w := worker("w", 1)
 				w.ProviderConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"WorkerConfig","image":"mine",
 					"extraMounts":[{"hostPath":"/h","containerPath":"/m","readOnly":true,"selinuxRelabel":true,"propagation":"HostToContainer"}],
@@ -123,7 +123,7 @@ func TestCluster(t *testing.T) {
 			},
 			func(c *shoots.Cluster) {
 				c.APIServer.HostAddress, c.APIServer.HostPort = netip.IPv4Unspecified(), 7443
-				c.DNSSearch, c.Proxy.HTTP, c.ContainerdPatches = []string{}, "http://p", []string{"a = 1"}
+				c.DNSSearch, c.Proxy.HTTPProxy, c.ContainerdPatches = []string{}, "http://p", []string{"a = 1"}
 				c.Pools[0].Schedulable = false
 				at := netip.MustParseAddr("10.0.0.1")
 				c.Pools = append(c.Pools, shoots.Pool{
