@@ -111,8 +111,10 @@ func (r *run) installStorage(ctx context.Context) error {
 // addonsScript prints what kubeadm would install beside the control plane. Between
 // that kubeadm says what it does, and it begins documents on the line that parts
 // them.
+//
+//	$1... addons
 const addonsScript = `
-for addon in coredns kube-proxy; do
+for addon; do
   kubeadm init phase addon "$addon" --print-manifest --config=` + nodeconfig.KubeadmConfigPath + ` | sed -e '/^\[/d' -e 's/^---/---\n/'
 done
 `
@@ -123,7 +125,11 @@ func (r *run) installAddons(ctx context.Context) error {
 	if !r.fresh {
 		return nil
 	}
-	text, err := r.script(ctx, r.controlPlane, addonsScript)
+	addons := []string{"coredns", "kube-proxy"}
+	if r.cluster.KubeProxyMode == "none" {
+		addons = addons[:1]
+	}
+	text, err := r.script(ctx, r.controlPlane, addonsScript, addons...)
 	if err != nil {
 		return err
 	}

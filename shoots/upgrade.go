@@ -156,8 +156,8 @@ systemctl start kubelet 9>&-
 
 // applyScript has kubeadm upgrade the rest: its own records in the cluster, the
 // kubelet's configuration, roles, DNS and kube-proxy. It reads from the cluster what
-// is to be configured, which may have changed along with the version. Its checks would start a pod
-// where none can run; etcd and certificates are dealt with.
+// is to be configured, which may have changed along with the version. Its checks
+// would start a pod where none can run; etcd and certificates are dealt with.
 //
 //	$1 version
 const applyScript = upgradeHead + `
