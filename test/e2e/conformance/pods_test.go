@@ -3,7 +3,6 @@ package conformance_test
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -276,6 +275,3 @@ func (s *scope) asks(pod, url string) string {
 	s.Helper()
 	return s.sh(pod, fmt.Sprintf("timeout 5 wget -q -O - %s", url))
 }
-
-// moment is how long something that must not happen is watched for.
-const moment = 3 * time.Second

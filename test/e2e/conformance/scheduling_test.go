@@ -236,7 +236,7 @@ func taints(s *scope) {
 func drainNode(s *scope) {
 	node := s.workers[0]
 	s.deployment("app", 2, s.template("app", stay))
-	s.rolledOut("app", 0)
+	s.rolledOut(0)
 	s.budget("app", 2-1)
 	helper := &drain.Helper{
 		Ctx: s.ctx, Client: s.set, Force: true, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
@@ -247,7 +247,7 @@ func drainNode(s *scope) {
 	s.must(drain.RunCordonOrUncordon(helper, n, true))
 	defer func() { s.must(drain.RunCordonOrUncordon(helper, n, false)) }()
 	s.must(drain.RunNodeDrain(helper, node))
-	s.rolledOut("app", 1)
+	s.rolledOut(1)
 	pods, err := s.set.CoreV1().Pods(s.namespace).List(s.ctx, metav1.ListOptions{LabelSelector: "app=app"})
 	s.must(err)
 	for _, p := range pods.Items {

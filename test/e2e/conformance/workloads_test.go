@@ -35,8 +35,8 @@ func selects(name string) *metav1.LabelSelector {
 }
 
 // template is a pod of something that makes pods.
-func (s *scope) template(name, script string, options ...func(*corev1.Pod)) corev1.PodTemplateSpec {
-	p := s.pod(name, script, options...)
+func (s *scope) template(name, script string) corev1.PodTemplateSpec {
+	p := s.pod(name, script)
 	p.Spec.RestartPolicy = corev1.RestartPolicyAlways
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec}
 }
@@ -55,12 +55,12 @@ func (s *scope) deployment(name string, replicas int32, template corev1.PodTempl
 	return d
 }
 
-// rolledOut waits until all pods of a Deployment are of its present template, and
+// rolledOut waits until all pods of the Deployment app are of its present template, and
 // looks at every step whether there were ever too few.
-func (s *scope) rolledOut(name string, least int32) {
+func (s *scope) rolledOut(least int32) {
 	s.Helper()
-	s.until("deployment "+name+" is rolled out", func() (bool, error) {
-		d, err := s.set.AppsV1().Deployments(s.namespace).Get(s.ctx, name, metav1.GetOptions{})
+	s.until("the Deployment app is rolled out", func() (bool, error) {
+		d, err := s.set.AppsV1().Deployments(s.namespace).Get(s.ctx, "app", metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -74,7 +74,7 @@ func (s *scope) rolledOut(name string, least int32) {
 
 func rollingUpdate(s *scope) {
 	s.deployment("app", 2, s.template("app", stay))
-	s.rolledOut("app", 0)
+	s.rolledOut(0)
 	sets := func() int {
 		all, err := s.set.AppsV1().ReplicaSets(s.namespace).List(s.ctx, metav1.ListOptions{})
 		s.must(err)
@@ -87,7 +87,7 @@ func rollingUpdate(s *scope) {
 		}
 		_, err := s.set.AppsV1().Deployments(s.namespace).Patch(s.ctx, "app", types.MergePatchType, change, metav1.PatchOptions{})
 		s.must(err)
-		s.rolledOut("app", 2)
+		s.rolledOut(2)
 		if n := sets(); n != 2 {
 			s.Errorf("there are %d replica sets, want the present and the former", n)
 		}
@@ -96,14 +96,14 @@ func rollingUpdate(s *scope) {
 
 func scale(s *scope) {
 	s.deployment("app", 1, s.template("app", stay))
-	s.rolledOut("app", 0)
+	s.rolledOut(0)
 	for _, n := range []int32{3, 0} {
 		current, err := s.set.AppsV1().Deployments(s.namespace).GetScale(s.ctx, "app", metav1.GetOptions{})
 		s.must(err)
 		current.Spec.Replicas, current.ResourceVersion = n, ""
 		_, err = s.set.AppsV1().Deployments(s.namespace).UpdateScale(s.ctx, "app", current, metav1.UpdateOptions{})
 		s.must(err)
-		s.rolledOut("app", 0)
+		s.rolledOut(0)
 	}
 }
 
