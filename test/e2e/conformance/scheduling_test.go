@@ -128,6 +128,11 @@ func preemption(s *scope) {
 }
 
 func quota(s *scope) {
+	// What comes between the count and the quota is counted minutes later.
+	s.eventually(func() error {
+		_, err := s.set.CoreV1().ConfigMaps(s.namespace).Get(s.ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		return err
+	})
 	_, err := s.set.CoreV1().ResourceQuotas(s.namespace).Create(s.ctx, &corev1.ResourceQuota{ObjectMeta: meta("few"), Spec: corev1.ResourceQuotaSpec{
 		Hard: corev1.ResourceList{"count/configmaps": resource.MustParse("2"), corev1.ResourceRequestsMemory: resource.MustParse("6Mi")},
 	}}, metav1.CreateOptions{})
