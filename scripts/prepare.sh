@@ -28,6 +28,13 @@ if ! docker info >/dev/null 2>&1; then
   scripts/start-docker.sh
 fi
 
+# A node takes about 13 of these, and a host's default is 128 for all.
+instances=/proc/sys/fs/inotify/max_user_instances
+if [ "$(cat $instances)" -lt 1024 ]; then
+  say "Letting programs watch more files (fs.inotify.max_user_instances=1024, until the next boot)"
+  echo 1024 2>/dev/null >$instances || echo "only root can do that; more than nine nodes at once will not start" >&2
+fi
+
 make --no-print-directory build
 
 say "Building the node image (the first time takes minutes)"
