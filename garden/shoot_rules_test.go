@@ -125,6 +125,38 @@ func TestShootReferences(t *testing.T) {
 	}
 }
 
+// TestShootOfABinding wants who names a binding to be allowed to read it, whether
+// it is there or not (garden-api: references must be usable by the user).
+func TestShootOfABinding(t *testing.T) {
+	ctx, namespace := context.Background(), gardentest.Namespace(t)
+	create(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "cloud"}})
+	for _, name := range []string{"open", "closed"} {
+		create(t, &securityv1alpha1.CredentialsBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Provider: securityv1alpha1.CredentialsBindingProvider{Type: "local"},
+			CredentialsRef: corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: "cloud"},
+		})
+	}
+	user := as(t, "binder-"+namespace, namespace)
+	create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "open"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{"security.gardener.cloud"}, Resources: []string{"credentialsbindings"}, ResourceNames: []string{"open"}, Verbs: []string{"get"},
+	}}})
+	create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "open"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "open"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "binder-" + namespace}},
+	})
+	bound := func(shoot, binding string) *v1beta1.Shoot {
+		s := newShoot(namespace, shoot)
+		s.Spec.CredentialsBindingName = ptr.To(binding)
+		return s
+	}
+	for _, binding := range []string{"closed", "never"} {
+		wantText(t, user.Create(ctx, bound("theirs", binding)), "spec.credentialsBindingName: Forbidden", "may not get credentialsbindings")
+	}
+	if err := user.Create(ctx, bound("own", "open")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestShootDeletion wants a deletion to be confirmed, and by another user where
 // the project says so.
 func TestShootDeletion(t *testing.T) {

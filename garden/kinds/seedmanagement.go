@@ -39,7 +39,8 @@ func seedManagementKinds(r rules) []strategy.Kind {
 				{Name: "Replicas", Description: "Seeds that are wanted.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(ptr.Deref(s.Spec.Replicas, 0)) }},
 				{Name: "Ready", Description: "Seeds that are ready.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(s.Status.ReadyReplicas) }},
 			},
-			Validate: whenChanged(func(s *seedmanagement.ManagedSeedSet) any { return s.Spec }, alone(seedrules.ValidateManagedSeedSet)),
+			ValidateName: seedrules.Name,
+			Validate:     whenChanged(func(s *seedmanagement.ManagedSeedSet) any { return s.Spec }, alone(seedrules.ValidateManagedSeedSet)),
 		}),
 		strategy.Define[seedmanagement.Gardenlet, seedmanagement.GardenletList](strategy.Definition[seedmanagement.Gardenlet]{
 			Resource: "gardenlets", Singular: "gardenlet",

@@ -1,13 +1,33 @@
 package seedmanagement
 
 import (
+	"fmt"
+
 	"github.com/gardener/gardener/pkg/apis/seedmanagement"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
+	"github.com/loam-cloud/loam/garden/validation/shoots"
 )
+
+// Name returns what is wrong with the name of a ManagedSeedSet: its seeds and their
+// clusters are called by it and a number, and each name that is made of those has
+// to fit.
+func Name(name string, prefix bool) []string {
+	errs := apivalidation.NameIsDNSLabel(name, prefix)
+	const number = "-2147483647" // the highest that status.nextReplicaNumber can hold
+	if limit := validation.DNS1123LabelMaxLength - len(shoots.TechnicalID(gardenProject, number)); len(name) > limit {
+		errs = append(errs, fmt.Sprintf("must have at most %d characters, so that the names of its clusters, <name>-<number>, fit", limit))
+	}
+	return errs
+}
+
+// gardenProject owns the namespace in which managed seeds are.
+const gardenProject = "garden"
 
 // ValidateManagedSeedSet returns every problem of a ManagedSeedSet; old is nil
 // on create. What its shoot template says is checked when Shoots are made of it.

@@ -48,3 +48,16 @@ func TestDescribeSeed(t *testing.T) {
 		rules.DescribeSeed(without, shoot)
 	}
 }
+
+// TestName leaves room for the number of each seed of a set, and for what is named
+// after its cluster (garden-api: "managed seed set names").
+func TestName(t *testing.T) {
+	for name, want := range map[string]string{
+		"fields": "", strings.Repeat("a", 37): "", strings.Repeat("a", 38): "at most 37 characters", "Fields": "lower case", "a.b": "dots",
+	} {
+		errs := strings.Join(rules.Name(name, false), "; ")
+		if want == "" && errs != "" || !strings.Contains(errs, want) {
+			t.Errorf("%q: got %q, want %q", name, errs, want)
+		}
+	}
+}
