@@ -3,32 +3,34 @@ package garden_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden/scheme"
 )
 
-// TestKillLosesNothing kills a garden in the middle of a burst of creates by
-// several clients, and looks for every object whose creation was acknowledged.
+// TestKillLosesNothing kills a garden in the middle of a burst of writes by several
+// clients, and looks for everything that was acknowledged.
 func TestKillLosesNothing(t *testing.T) {
-	const writers, rounds, burst = 8, 2, 300 * time.Millisecond
+	const writers, rounds, burst = 8, 2, 500 * time.Millisecond
 	dir := t.TempDir()
-	var acknowledged []string
+	acknowledged := ledger{}
 	for round := range rounds {
 		child := startChild(t, dir)
 		c, err := client.New(childConfig(t, dir), client.Options{Scheme: scheme.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		acknowledged = append(acknowledged, createUntil(t, c, writers, fmt.Sprint("round-", round), func() {
+		writeUntil(t, c, writers, fmt.Sprint("round-", round), acknowledged, func() {
 			time.Sleep(burst)
 			kill(child)
-		})...)
+		})
 	}
 	if len(acknowledged) < writers {
 		t.Fatalf("only %d creates were acknowledged: the burst was none", len(acknowledged))
@@ -41,9 +43,20 @@ func TestKillLosesNothing(t *testing.T) {
 	}
 }
 
-// wantAcknowledged starts a garden on dir and looks for every Shoot whose creation
-// was acknowledged. It returns how many others there are.
-func wantAcknowledged(t *testing.T, dir string, acknowledged []string) int {
+// ledger is what a garden has acknowledged: for each Shoot the resource version of
+// its last write, or that it is gone.
+type ledger map[string]string
+
+const (
+	gone = "gone"
+	// going is a deletion without an answer: either is right.
+	going = "going"
+)
+
+// wantAcknowledged starts a garden on dir and compares it with what was
+// acknowledged: no Shoot is lost, none is older, none has come back. It returns how
+// many others there are.
+func wantAcknowledged(t *testing.T, dir string, acknowledged ledger) int {
 	t.Helper()
 	g := start(t, dir)
 	defer stop(t, g)
@@ -51,26 +64,54 @@ func wantAcknowledged(t *testing.T, dir string, acknowledged []string) int {
 	if err := clientOf(t, g).List(context.Background(), list); err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]bool{}
+	extra, found := 0, map[string]uint64{}
 	for _, shoot := range list.Items {
-		found[shoot.Name] = true
-	}
-	for _, name := range acknowledged {
-		if !found[name] {
-			t.Errorf("%s was acknowledged and is lost", name)
+		found[shoot.Name] = revision(t, shoot.ResourceVersion)
+		if _, known := acknowledged[shoot.Name]; !known {
+			extra++
 		}
 	}
-	t.Logf("%d acknowledged, %d found", len(acknowledged), len(found))
-	return len(found) - len(acknowledged)
+	counts := map[string]int{}
+	for name, last := range acknowledged {
+		have, there := found[name]
+		switch {
+		case last == gone && there:
+			t.Errorf("%s was deleted and has come back", name)
+		case last == gone, last == going:
+			counts[last]++
+		case !there:
+			t.Errorf("%s was acknowledged and is lost", name)
+		case have < revision(t, last):
+			t.Errorf("%s is of revision %d, revision %s was acknowledged", name, have, last)
+		default:
+			counts["there"]++
+		}
+	}
+	t.Logf("%d acknowledged: %v; %d found", len(acknowledged), counts, len(found))
+	return extra
 }
 
-// createUntil creates Shoots from several writers until the server is gone,
-// and returns the names that were acknowledged.
-func createUntil(t *testing.T, c client.Client, writers int, prefix string, end func()) []string {
+// revision reads a resource version, which in etcd is a number that grows.
+func revision(t *testing.T, resourceVersion string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(resourceVersion, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// writeUntil creates, changes and deletes Shoots from several writers until the
+// server is gone, and adds to the ledger what was acknowledged.
+func writeUntil(t *testing.T, c client.Client, writers int, prefix string, acknowledged ledger, end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var lock sync.Mutex
-	var names []string
+	note := func(name, last string) {
+		lock.Lock()
+		defer lock.Unlock()
+		acknowledged[name] = last
+	}
 	var running sync.WaitGroup
 	// A busy host takes its time until the first is acknowledged.
 	var began sync.WaitGroup
@@ -84,10 +125,24 @@ func createUntil(t *testing.T, c client.Client, writers int, prefix string, end 
 				if err := c.Create(ctx, shoot); err != nil {
 					return
 				}
-				lock.Lock()
-				names = append(names, shoot.Name)
-				lock.Unlock()
+				note(shoot.Name, shoot.ResourceVersion)
 				first()
+				if err := c.Patch(ctx, shoot, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"purpose":"testing"}}`))); err != nil {
+					return
+				}
+				note(shoot.Name, shoot.ResourceVersion)
+				if err := c.Status().Patch(ctx, shoot, client.RawPatch(types.MergePatchType, []byte(`{"status":{"uid":"written"}}`))); err != nil {
+					return
+				}
+				note(shoot.Name, shoot.ResourceVersion)
+				if i%2 == 0 {
+					continue
+				}
+				note(shoot.Name, going)
+				if err := c.Delete(ctx, shoot); err != nil {
+					return
+				}
+				note(shoot.Name, gone)
 			}
 		})
 	}
@@ -95,5 +150,4 @@ func createUntil(t *testing.T, c client.Client, writers int, prefix string, end 
 	end()
 	cancel()
 	running.Wait()
-	return names
 }
