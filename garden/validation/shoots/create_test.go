@@ -227,18 +227,21 @@ func TestSettings(t *testing.T) {
 			s.Spec.Provider.Workers, s.Spec.Hibernation = nil, &core.Hibernation{Enabled: new(true)}
 		}, want: []string{"spec.hibernation: a cluster without workers"}},
 
-		"pods overlap services":   {change: network(func(n *core.Networking) { n.Services = new("100.100.0.0/16") }), want: []string{net + ".services: overlaps spec.networking.pods"}},
-		"nodes overlap the seed":  {change: network(func(n *core.Networking) { n.Nodes = new("10.0.0.0/13") }), want: []string{net + ".nodes: 10.3.0.0/16", net + ".nodes: 10.4.0.0/16", net + ".nodes: 10.5.0.0/16"}},
-		"range that is none":      {change: network(func(n *core.Networking) { n.Nodes = new("all") }), want: []string{net + ".nodes: must be a network"}},
-		"range with a host":       {change: network(func(n *core.Networking) { n.Nodes = new("10.250.0.1/16") }), want: []string{net + ".nodes: 10.250.0.0/16"}},
-		"range of another family": {change: network(func(n *core.Networking) { n.Nodes = new("fd00::/64") }), want: []string{net + ".nodes: is IPv6"}},
-		"range that is kept":      {change: network(func(n *core.Networking) { n.Nodes = new("241.1.0.0/16") }), want: []string{net + ".nodes: 241.0.0.0/8"}},
-		"families in order":       {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, core.IPFamilyIPv6} })},
-		"families out of order":   {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv6, core.IPFamilyIPv4} }), want: []string{net + ".ipFamilies: the first must be IPv4"}},
-		"families twice":          {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, core.IPFamilyIPv4} }), want: []string{net + ".ipFamilies[1]: Duplicate"}},
-		"family unknown":          {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, "IPX"} }), want: []string{net + ".ipFamilies[1]: Unsupported"}},
-		"no network type":         {change: network(func(n *core.Networking) { n.Type = nil }), want: []string{net + ".type: Required"}},
-		"pods too few for a node": {change: network(func(n *core.Networking) { n.Pods = new("10.20.0.0/25") }), want: []string{net + ".pods: each node gets a range of /24"}},
+		"pods overlap services":     {change: network(func(n *core.Networking) { n.Services = new("100.100.0.0/16") }), want: []string{net + ".services: overlaps spec.networking.pods"}},
+		"nodes overlap the seed":    {change: network(func(n *core.Networking) { n.Nodes = new("10.0.0.0/13") }), want: []string{net + ".nodes: 10.3.0.0/16", net + ".nodes: 10.4.0.0/16", net + ".nodes: 10.5.0.0/16"}},
+		"services overlap the seed": {change: network(func(n *core.Networking) { n.Services = new("10.4.128.0/17") }), want: []string{net + ".services: overlaps 10.4.0.0/16"}},
+		"nodes overlap pods":        {change: network(func(n *core.Networking) { n.Nodes = new("100.100.0.0/16") }), want: []string{net + ".nodes: overlaps spec.networking.pods"}},
+		"nodes overlap services":    {change: network(func(n *core.Networking) { n.Nodes = new("100.64.0.0/16") }), want: []string{net + ".nodes: overlaps spec.networking.services"}},
+		"range that is none":        {change: network(func(n *core.Networking) { n.Nodes = new("all") }), want: []string{net + ".nodes: must be a network"}},
+		"range with a host":         {change: network(func(n *core.Networking) { n.Nodes = new("10.250.0.1/16") }), want: []string{net + ".nodes: 10.250.0.0/16"}},
+		"range of another family":   {change: network(func(n *core.Networking) { n.Nodes = new("fd00::/64") }), want: []string{net + ".nodes: is IPv6"}},
+		"range that is kept":        {change: network(func(n *core.Networking) { n.Nodes = new("241.1.0.0/16") }), want: []string{net + ".nodes: 241.0.0.0/8"}},
+		"families in order":         {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, core.IPFamilyIPv6} })},
+		"families out of order":     {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv6, core.IPFamilyIPv4} }), want: []string{net + ".ipFamilies: the first must be IPv4"}},
+		"families twice":            {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, core.IPFamilyIPv4} }), want: []string{net + ".ipFamilies[1]: Duplicate"}},
+		"family unknown":            {change: network(func(n *core.Networking) { n.IPFamilies = []core.IPFamily{core.IPFamilyIPv4, "IPX"} }), want: []string{net + ".ipFamilies[1]: Unsupported"}},
+		"no network type":           {change: network(func(n *core.Networking) { n.Type = nil }), want: []string{net + ".type: Required"}},
+		"pods too few for a node":   {change: network(func(n *core.Networking) { n.Pods = new("10.20.0.0/25") }), want: []string{net + ".pods: each node gets a range of /24"}},
 		"pods too few for nodes": {change: func(s *core.Shoot) {
 			s.Spec.Networking.Pods = new("10.20.0.0/23")
 			worker(s).Minimum, worker(s).Maximum = 3, 3
