@@ -157,10 +157,11 @@ func (a *Authorizer) misses(ctx context.Context, seed string, rule rule, namespa
 }
 
 // isPublished tells whether an object is one that the agent publishes for a
-// cluster of its seed.
+// cluster of its seed. In seed-<name>, where no cluster lives, it publishes
+// nothing: that a seed sees all there would make any name a cluster's.
 func (a *Authorizer) isPublished(ctx context.Context, seed string, rule rule, namespace, name string) bool {
 	shoot, published := publishedFor(rule.kind, name)
-	return published && a.sees(ctx, seed, graph.Key{Kind: graph.Shoot, Namespace: namespace, Name: shoot})
+	return published && namespace != namespaceOf(seed) && a.sees(ctx, seed, graph.Key{Kind: graph.Shoot, Namespace: namespace, Name: shoot})
 }
 
 // selectsOwn tells whether a list or watch is restricted to objects of the seed.
