@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -188,12 +189,29 @@ func TestShootSpellings(t *testing.T) {
 	if shoot.Spec.CloudProfileName != nil || shoot.Spec.CloudProfile.Name != "local" || shoot.Spec.CloudProfile.Kind != "CloudProfile" || shoot.Spec.Kubernetes.Version != "1.35.4" {
 		t.Errorf("got %v, %v, %q", shoot.Spec.CloudProfileName, shoot.Spec.CloudProfile, shoot.Spec.Kubernetes.Version)
 	}
-	if creator := shoot.Annotations["gardener.cloud/created-by"]; creator == "" {
-		t.Error("nobody created it")
+}
+
+// TestShootCreator wants who asked to be noted, whatever the request says.
+func TestShootCreator(t *testing.T) {
+	const annotation = "gardener.cloud/created-by"
+	ctx, rose := context.Background(), "rose-"+rand.String(5)
+	c := gardentest.ClientFor(t, gardentest.User(t, rose, "system:masters"))
+	shoot := newShoot(gardentest.Namespace(t), "created")
+	shoot.Annotations[annotation] = "mallory"
+	if err := c.Create(ctx, shoot); err != nil {
+		t.Fatal(err)
 	}
-	patch(t, shoot, `{"metadata":{"annotations":{"gardener.cloud/created-by":"mallory"}}}`)
-	if creator := shoot.Annotations["gardener.cloud/created-by"]; creator == "mallory" {
-		t.Error("the creator can be changed")
+	if creator := shoot.Annotations[annotation]; creator != rose {
+		t.Errorf("created by %q, want %q", creator, rose)
+	}
+	for _, text := range []string{
+		`{"metadata":{"annotations":{"gardener.cloud/created-by":"mallory"}}}`, `{"metadata":{"annotations":{"gardener.cloud/created-by":null}}}`, `{"metadata":{"annotations":null}}`,
+	} {
+		// Somebody else changes it, whose name must not come in either.
+		patch(t, shoot, text)
+		if creator := shoot.Annotations[annotation]; creator != rose {
+			t.Errorf("after %s: created by %q, want %q", text, creator, rose)
+		}
 	}
 }
 
