@@ -228,7 +228,8 @@ func kubeadm(i *installation) {
 		{"kubeadm certs check-expiration", "controller-manager.conf"},
 		{"kubeadm certs renew all", "Done renewing certificates"},
 		{"kubeadm token create --ttl 1m --print-join-command", "kubeadm join"},
-		{"kubeadm upgrade apply " + version + " --yes", "SUCCESS"},
+		// What is ignored is that the host may have version 1 of cgroups.
+		{"kubeadm upgrade apply " + version + " --yes --ignore-preflight-errors=SystemVerification", "SUCCESS"},
 		{"kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods", "kube-scheduler-one-control-plane-0"},
 	} {
 		out, err := exec.Command("docker", "exec", control[0], "sh", "-c", step.command).CombinedOutput()

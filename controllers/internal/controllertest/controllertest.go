@@ -30,10 +30,11 @@ import (
 )
 
 const (
-	// patience bounds waits; pause is between two looks.
+	// patience bounds waits; pause is between two looks; stop is what a manager may
+	// take to end, which on a busy host is what its last requests take.
 	patience = 30 * time.Second
 	pause    = 20 * time.Millisecond
-	stop     = 5 * time.Second
+	stop     = time.Minute
 )
 
 // Adder is a controller that has not been added yet.

@@ -140,17 +140,16 @@ func validateComponentChange(shoot, old *core.Shoot, path *field.Path) field.Err
 	return errs
 }
 
-// proxyMode is what brings services to pods, in a word.
-func proxyMode(p *core.KubeProxyConfig) string {
+// proxyMode is what brings services to pods, in a word. A cluster without workers
+// says nothing of it until it gets some, and has kube-proxy's own default.
+func proxyMode(p *core.KubeProxyConfig) core.ProxyMode {
 	switch {
-	case p == nil:
-		return ""
-	case p.Enabled != nil && !*p.Enabled:
+	case p != nil && p.Enabled != nil && !*p.Enabled:
 		return "none"
-	case p.Mode == nil:
-		return ""
+	case p == nil || p.Mode == nil:
+		return core.ProxyModeIPTables
 	}
-	return string(*p.Mode)
+	return *p.Mode
 }
 
 // settings are those that programs of a cluster are started with, by their paths.
