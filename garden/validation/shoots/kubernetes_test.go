@@ -189,6 +189,10 @@ func TestLocalConfigStays(t *testing.T) {
 		"proxy mode": {made, func(s *core.Shoot) {
 			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Mode: new(core.ProxyModeNFTables)}
 		}, []string{"spec.kubernetes.kubeProxy.mode: cannot be changed"}},
+		// As is filled in when the first workers come.
+		"kube-proxy's own default": {made, func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Enabled: new(true), Mode: new(core.ProxyModeIPTables)}
+		}, nil},
 		"what could not be made may change": {failed, func(s *core.Shoot) {
 			s.Spec.Provider.ControlPlaneConfig, worker(s).ProviderConfig = nil, nil
 		}, nil},
