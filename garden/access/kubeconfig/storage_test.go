@@ -134,6 +134,8 @@ func (c *cluster) allow(user, subresource string) client.Client {
 	}
 }
 
+// TestKubeconfigs is "garden-api: Kinds/authentication.gardener.cloud/v1alpha1":
+// AdminKubeconfigRequest and ViewerKubeconfigRequest.
 func TestKubeconfigs(t *testing.T) {
 	c := newCluster(t)
 	jane := "jane-" + rand.String(5)
