@@ -140,11 +140,10 @@ func TestStatusIsolation(t *testing.T) {
 	others := map[string]map[string]any{
 		"CloudProfile":           {"kubernetes": map[string]any{"versions": []any{map[string]any{"version": "1.36.3", "classification": "supported"}}}},
 		"NamespacedCloudProfile": {"observedGeneration": int64(7)}, "BackupBucket": {"observedGeneration": int64(7)}, "BackupEntry": {"observedGeneration": int64(7)},
-		"Machine": {"state": "Running"},
+		"Machine": {"state": "Running"}, "WorkloadIdentity": {"sub": "a-lie"},
 	}
 	for _, s := range samples() {
-		// The status of a WorkloadIdentity is the garden's: identitySubject.
-		if !s.status || s.kind == "WorkloadIdentity" {
+		if !s.status {
 			continue
 		}
 		t.Run(s.kind, func(t *testing.T) {
@@ -168,6 +167,12 @@ func TestStatusIsolation(t *testing.T) {
 
 			both := map[string]any{"status": status, "spec": s.change["spec"]}
 			reported, err := c.Patch(ctx, name, types.MergePatchType, marshal(t, both), metav1.PatchOptions{}, "status")
+			if s.kind == "WorkloadIdentity" {
+				if !apierrors.IsInvalid(err) {
+					t.Errorf("another subject than the garden gave: got %v, want Invalid", err)
+				}
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
