@@ -21,7 +21,12 @@ func passProxy(shoot *gardencorev1beta1.Shoot, getenv func(string) string, say s
 		return nil
 	}
 	for _, at := range []*string{&p.HTTPProxy, &p.HTTPSProxy} {
-		if parsed, err := url.Parse(*at); err != nil || parsed.User != nil {
+		parsed, err := url.Parse(*at)
+		if err != nil {
+			say("The proxy of this environment is not passed to the nodes: its address is no URL")
+			return nil //nolint:nilerr // a cluster can be made without; the error would show the address, passwords included
+		}
+		if parsed.User != nil {
 			say("The proxy of this environment is not passed to the nodes: its address holds a password, which everybody who reads the cluster's description would see")
 			return nil
 		}
@@ -35,7 +40,7 @@ func passProxy(shoot *gardencorev1beta1.Shoot, getenv func(string) string, say s
 	config.APIVersion, config.Kind = v1alpha1.SchemeGroupVersion.String(), provider.KindControlPlaneConfig
 	if raw := shoot.Spec.Provider.ControlPlaneConfig; raw != nil {
 		if err := json.Unmarshal(raw.Raw, &config); err != nil || config.Proxy != nil {
-			return nil // the garden says what is wrong with it
+			return nil //nolint:nilerr // the garden says what is wrong with it
 		}
 	}
 	config.Proxy = &p
