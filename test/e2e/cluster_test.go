@@ -232,7 +232,15 @@ func kubeadm(i *installation) {
 		{"kubeadm upgrade apply " + version + " --yes --ignore-preflight-errors=SystemVerification", "SUCCESS"},
 		{"kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods", "kube-scheduler-one-control-plane-0"},
 	} {
-		out, err := exec.Command("docker", "exec", control[0], "sh", "-c", step.command).CombinedOutput()
+		var out []byte
+		var err error
+		// kubeadm gives its own pod a minute, which a busy host may not keep.
+		for range 3 {
+			out, err = exec.Command("docker", "exec", control[0], "sh", "-c", step.command).CombinedOutput()
+			if err == nil {
+				break
+			}
+		}
 		if err != nil || !strings.Contains(string(out), step.want) {
 			i.t.Errorf("%s: %v, %q is not in\n%s", step.command, err, step.want, out)
 		}
