@@ -89,8 +89,10 @@ const APIServerPort = 6443
 
 // Labels that the flow gives its machines at the driver.
 const (
-	labelPool    = "loam.dev/pool"
-	labelRole    = "loam.dev/role"
+	// LabelPool holds the name of the machine's pool, LabelRole its
+	// v1alpha1.MachineRole.
+	LabelPool    = "loam.dev/pool"
+	LabelRole    = "loam.dev/role"
 	labelVersion = "loam.dev/kubernetes-version"
 )
 
@@ -159,10 +161,10 @@ func (c *Cluster) contradictions(existing []machines.Machine) []string {
 	}
 	for _, m := range existing {
 		wanted, found := c.member(m.Name)
-		role := v1alpha1.MachineRole(m.Labels[labelRole])
+		role := v1alpha1.MachineRole(m.Labels[LabelRole])
 		switch {
 		case found && role != wanted.pool.Role, !found && role == v1alpha1.RoleControlPlane:
-			problems = append(problems, fmt.Sprintf("pool %q holds machines of role %s, which cannot be changed: a control plane stays in its pool", m.Labels[labelPool], role))
+			problems = append(problems, fmt.Sprintf("pool %q holds machines of role %s, which cannot be changed: a control plane stays in its pool", m.Labels[LabelPool], role))
 		case found && c.outdated(m):
 			if why := c.cannotUpgrade(m); why != "" {
 				problems = append(problems, why)
@@ -179,7 +181,7 @@ func (c *Cluster) spec(m member) machines.Spec {
 		Name:     m.name,
 		Hostname: c.Name + "-" + m.name,
 		Image:    cmp.Or(m.pool.Image, c.Image),
-		Labels:   map[string]string{labelPool: m.pool.Name, labelRole: string(m.pool.Role), labelVersion: c.KubernetesVersion},
+		Labels:   map[string]string{LabelPool: m.pool.Name, LabelRole: string(m.pool.Role), labelVersion: c.KubernetesVersion},
 		Mounts:   m.pool.Mounts,
 		Ports:    m.pool.Ports,
 		// Names outside are looked up by pods too, which get them from their node.

@@ -198,7 +198,7 @@ func (f *Flow) Report(ctx context.Context, c Cluster) ([]v1alpha1.Machine, error
 	var all []v1alpha1.Machine
 	for _, m := range existing {
 		r := v1alpha1.Machine{
-			Spec:   v1alpha1.MachineSpec{ShootName: c.Name, Pool: m.Labels[labelPool], Role: v1alpha1.MachineRole(m.Labels[labelRole]), Image: m.Image, KubernetesVersion: m.Labels[labelVersion]},
+			Spec:   v1alpha1.MachineSpec{ShootName: c.Name, Pool: m.Labels[LabelPool], Role: v1alpha1.MachineRole(m.Labels[LabelRole]), Image: m.Image, KubernetesVersion: m.Labels[labelVersion]},
 			Status: v1alpha1.MachineStatus{ProviderID: m.ID, State: string(m.State), NodeName: m.Hostname},
 		}
 		r.Name = m.Hostname
@@ -277,6 +277,6 @@ func (r *run) end() {
 
 func withRole(all []machines.Machine, role v1alpha1.MachineRole) []machines.Machine {
 	return slices.DeleteFunc(slices.Clone(all), func(m machines.Machine) bool {
-		return m.Labels[labelRole] != string(role)
+		return m.Labels[LabelRole] != string(role)
 	})
 }

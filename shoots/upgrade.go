@@ -85,7 +85,7 @@ func (c *Cluster) cannotUpgrade(m machines.Machine) string {
 		return fmt.Sprintf("the cluster was begun with Kubernetes %s, and can have %s only once it is there: ask for the former, or delete it and create it anew", have, c.KubernetesVersion)
 	case to.LessThan(from):
 		return fmt.Sprintf("the cluster has Kubernetes %s, which cannot be lowered to %s", have, c.KubernetesVersion)
-	case m.Labels[labelRole] == string(v1alpha1.RoleControlPlane) && (to.Major() != from.Major() || to.Minor() > from.Minor()+1):
+	case m.Labels[LabelRole] == string(v1alpha1.RoleControlPlane) && (to.Major() != from.Major() || to.Minor() > from.Minor()+1):
 		return fmt.Sprintf("the cluster has Kubernetes %s, and %s skips a minor version: go to v%d.%d first", have, c.KubernetesVersion, from.Major(), from.Minor()+1)
 	}
 	return ""

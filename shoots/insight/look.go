@@ -21,6 +21,7 @@ import (
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots"
 )
 
 // Machines is what a Looker needs of a driver.
@@ -61,13 +62,7 @@ const (
 	sizeLimit   = 30 * time.Second
 )
 
-// Labels that the flow gives machines.
-const (
-	labelRole = "loam.dev/role"
-	labelPool = "loam.dev/pool"
-
-	controlPlane = string(v1alpha1.RoleControlPlane)
-)
+const controlPlane = string(v1alpha1.RoleControlPlane)
 
 // Look looks at a cluster. What cannot be seen is on the page, and no error.
 // Faults: Missing when it has no machine, Transient, Denied (the engine).
@@ -108,7 +103,7 @@ func (l *Looker) Look(ctx context.Context, known Known) (*View, error) {
 }
 
 func rank(m machines.Description) int {
-	if m.Labels[labelRole] == controlPlane {
+	if m.Labels[shoots.LabelRole] == controlPlane {
 		return 0
 	}
 	return 1

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/shoots"
 )
 
 // node puts together what was seen of one machine.
 func (v *View) node(m machines.Description, found *inside, sizes map[string]int64) Node {
 	n := Node{
-		Name: m.Hostname, Machine: m.Name, Role: m.Labels[labelRole], Pool: m.Labels[labelPool],
+		Name: m.Hostname, Machine: m.Name, Role: m.Labels[shoots.LabelRole], Pool: m.Labels[shoots.LabelPool],
 		Container: m.ProviderName, ContainerID: m.ID, Image: m.Image, ImageID: m.ImageID,
 		State: m.Condition, Started: moment(m.Started), Stopped: moment(m.Stopped),
 		OutOfMemory: m.OutOfMemory, Restarts: m.Restarts, CPUs: m.CPUs, MemoryBytes: m.MemoryBytes,
