@@ -194,8 +194,9 @@ func (c *Cluster) spec(m member) machines.Spec {
 	return s
 }
 
-// endpoint finds the address at which this host reaches the API server.
-func endpoint(m machines.Machine) (string, error) {
+// EndpointOf returns the URL at which this host reaches the API server of a machine;
+// an error says that the machine publishes none.
+func EndpointOf(m machines.Machine) (string, error) {
 	for _, p := range m.Ports {
 		if p.MachinePort == APIServerPort && p.HostPort != 0 {
 			host := p.HostAddress

@@ -221,7 +221,7 @@ func (f *Flow) Endpoint(ctx context.Context, c Cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return endpoint(m)
+	return EndpointOf(m)
 }
 
 // run is one run of Reconcile. Fields below the blank line are written by one

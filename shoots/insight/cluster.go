@@ -37,14 +37,8 @@ type Objects struct {
 // endpoint finds the address at which this host reaches the API server.
 func endpoint(all []machines.Description) (string, error) {
 	for _, m := range all {
-		for _, p := range m.Ports {
-			if p.MachinePort == shoots.APIServerPort && p.HostPort != 0 {
-				host := p.HostAddress
-				if !host.IsValid() || host.IsUnspecified() {
-					host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-				}
-				return "https://" + netip.AddrPortFrom(host, p.HostPort).String(), nil
-			}
+		if server, err := shoots.EndpointOf(m.Machine); err == nil {
+			return server, nil
 		}
 	}
 	return "", fault.New(fault.Missing, "no machine publishes a port for an API server")
