@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -237,7 +238,9 @@ type run struct {
 
 	controlPlane machines.Machine
 	// fresh says that the control plane is new: nothing is in the cluster yet.
-	fresh   bool
+	fresh bool
+	// room is what a new control plane's machine can give.
+	room    corev1.ResourceList
 	workers []machines.Machine
 	api     *Connection
 }

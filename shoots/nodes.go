@@ -2,6 +2,7 @@ package shoots
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
@@ -161,10 +163,13 @@ logged() { log=$1; shift; "$@" >>"$log" 2>&1 9>&- || { cat "$log" >&2; exit 1; }
 `
 
 // initScript waits for what the machine does by itself at its first boot, and
-// does it again where it has failed.
+// does it again where it has failed. It prints how many processors the machine has,
+// and how much memory in KiB.
 const initScript = bootstrapHead + nodeconfig.AwaitSystemd + `
 systemctl start ` + nodeconfig.BootstrapUnit + ` 9>&- || { cat ` + nodeconfig.InitLogPath + ` >&2; exit 1; }
 systemctl start kubelet 9>&-
+nproc
+sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo
 `
 
 // release gives the control plane's node what the controller manager would give
@@ -181,7 +186,9 @@ func (r *run) release(ctx context.Context) error {
 }
 
 // introduce makes the control plane's node known, with the subnet that its machine
-// already works with. The kubelet may have done the former meanwhile.
+// already works with. The kubelet may have done the former meanwhile. Until the
+// kubelet has written what it can give, it trusts what it reads, and refuses static
+// pods for good that do not fit into a node of nothing.
 func (r *run) introduce(ctx context.Context) error {
 	subnet := r.cluster.firstSubnet()
 	if !subnet.IsValid() {
@@ -192,7 +199,10 @@ func (r *run) introduce(ctx context.Context) error {
 			node.Spec.PodCIDR, node.Spec.PodCIDRs = subnet.String(), []string{subnet.String()}
 		}
 	}
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: r.controlPlane.Hostname}}
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: r.controlPlane.Hostname},
+		Status:     corev1.NodeStatus{Capacity: r.room, Allocatable: r.room},
+	}
 	set(node)
 	err := poll(ctx, r.Clock, func(ctx context.Context) error { return classify(client.IgnoreAlreadyExists(r.api.Create(ctx, node))) })
 	if err != nil {
@@ -211,16 +221,23 @@ done
 : >` + nodeconfig.BootstrappedPath + `
 `
 
-// joinScript makes the machine a node. A kubelet that has its credentials has all:
+// joinScript makes the machine a node. A kubelet that has its certificate has all:
 // kubeadm refuses to join a node that is ready, and what it would still do is wait
-// for the kubelet.
+// for the kubelet. A kubelet.conf alone says nothing: the kubelet writes it before
+// it asks for the certificate that it names. Why a kubelet got none, only the
+// kubelet knows.
 const joinScript = bootstrapHead + `
-if test -s /etc/kubernetes/kubelet.conf; then
+if test -s /var/lib/kubelet/pki/kubelet-client-current.pem; then
   systemctl restart kubelet 9>&-
 else
 ` + nodeconfig.AwaitContainerd + nodeconfig.CgroupPatch + `
-  rm -f /var/log/loam/kubeadm-join.log
-  logged /var/log/loam/kubeadm-join.log kubeadm join --config=` + nodeconfig.KubeadmConfigPath + ` --ignore-preflight-errors=all
+  systemctl stop kubelet 9>&-
+  rm -f /var/log/loam/kubeadm-join.log /etc/kubernetes/kubelet.conf
+  kubeadm join --config=` + nodeconfig.KubeadmConfigPath + ` --ignore-preflight-errors=all >/var/log/loam/kubeadm-join.log 2>&1 9>&- || {
+    grep -v '^$' /var/log/loam/kubeadm-join.log | grep -E '^error|^\[' | tail -n 4 >&2
+    journalctl --unit=kubelet --output=cat --no-pager --lines=8 >&2
+    exit 1
+  }
 fi
 : >` + nodeconfig.BootstrappedPath + `
 `
@@ -239,8 +256,29 @@ func (r *run) initialise(ctx context.Context) error {
 		return r.finishControlPlane(ctx)
 	}
 	r.fresh = true
-	_, err = r.script(ctx, r.controlPlane, initScript)
+	printed, err := r.script(ctx, r.controlPlane, initScript)
+	if err != nil {
+		return err
+	}
+	pods := cmp.Or(r.cluster.members(v1alpha1.RoleControlPlane)[0].pool.MaxPods, defaultMaxPods)
+	r.room, err = room(printed, pods)
 	return err
+}
+
+// defaultMaxPods is the kubelet's own (KubeletConfiguration, maxPods).
+const defaultMaxPods = 110
+
+// room is what a machine can give, from what initScript printed.
+func room(printed string, pods int32) (corev1.ResourceList, error) {
+	var processors, kibibytes int64
+	if _, err := fmt.Sscan(printed, &processors, &kibibytes); err != nil {
+		return nil, fault.New(fault.Internal, "a machine told its processors and memory as %q: %w", printed, err)
+	}
+	return corev1.ResourceList{
+		corev1.ResourceCPU:    *resource.NewQuantity(processors, resource.DecimalSI),
+		corev1.ResourceMemory: *resource.NewQuantity(kibibytes<<10, resource.BinarySI),
+		corev1.ResourcePods:   *resource.NewQuantity(int64(pods), resource.DecimalSI),
+	}, nil
 }
 
 // record has kubeadm write down in the cluster how it was made.

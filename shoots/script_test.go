@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -63,7 +64,7 @@ func TestScripts(t *testing.T) {
 				return
 			}
 			if got.String() != string(text) {
-				t.Errorf("got\n%s\nwant\n%s", got.String(), text)
+				t.Errorf("%s is not what happened, -want +got (write it anew with -update):\n%s", file, gocmp.Diff(string(text), got.String()))
 			}
 		})
 	}
@@ -192,6 +193,10 @@ func (w *world) report(calls []driver.Call, err error) string {
 		told[c.Name] = append(told[c.Name], line)
 	}
 	for _, name := range slices.Sorted(maps.Keys(told)) {
+		// These are told at once.
+		if i := slices.Index(told[name], "Run addons coredns"); i >= 0 && i+1 < len(told[name]) && told[name][i+1] == "Run controllers" {
+			told[name][i], told[name][i+1] = told[name][i+1], told[name][i]
+		}
 		for _, line := range told[name] {
 			fmt.Fprintf(&b, "  %s: %s\n", name, line)
 		}

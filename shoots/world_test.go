@@ -157,6 +157,10 @@ func (w *world) intercept() interceptor.Funcs {
 			if err := w.call(named("create", o)); err != nil {
 				return err
 			}
+			// The kubelet takes the node's word, and refuses static pods for good.
+			if node, is := o.(*corev1.Node); is && (node.Status.Allocatable.Cpu().Value() != 4 || node.Status.Allocatable.Memory().Value() != 8<<30 || node.Status.Allocatable.Pods().Value() != 110) {
+				w.t.Errorf("node %q is introduced with %v", node.Name, node.Status.Allocatable)
+			}
 			return c.Create(ctx, o, options...)
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
@@ -331,6 +335,7 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 		_, _ = io.WriteString(c.Stdout, storageManifest)
 	case bootstrapped && slices.Contains([]string{"init", "record", "join"}, what):
 	case what == "init" && made:
+		_, _ = io.WriteString(c.Stdout, "4\n8388608\n")
 	case what == "init", what == "record", what == "join":
 		if err := w.runKubeadm(ctx, guest, what, c.Stderr); err != nil {
 			return err
@@ -340,6 +345,9 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 			path = madeFile
 		}
 		guest.WriteFile(machines.File{Path: path})
+		if what == "init" {
+			_, _ = io.WriteString(c.Stdout, "4\n8388608\n")
+		}
 	default:
 		w.t.Errorf("machine %q was to run %q", guest.Name, c.Args)
 	}
