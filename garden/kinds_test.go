@@ -131,8 +131,10 @@ func marshal(tb testing.TB, value any) []byte {
 
 // TestStatusIsolation wants the status of every kind that has one to be written
 // by its subresource alone, which writes nothing else.
-func TestStatusIsolation(t *testing.T) {
-	namespace := gardentest.Namespace(t)
+func TestStatusIsolation(t *testing.T) { statusIsolation(t, server{}) }
+
+func statusIsolation(t *testing.T, server server) {
+	namespace := server.namespace(t)
 	conditions := map[string]any{"conditions": []any{map[string]any{
 		"type": "Good", "status": "True", "reason": "r", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z",
 	}}}
@@ -142,7 +144,7 @@ func TestStatusIsolation(t *testing.T) {
 		"NamespacedCloudProfile": {"observedGeneration": int64(7)}, "BackupBucket": {"observedGeneration": int64(7)}, "BackupEntry": {"observedGeneration": int64(7)},
 		"Machine": {"state": "Running"}, "WorkloadIdentity": {"sub": "a-lie"},
 	}
-	for _, s := range samples() {
+	for _, s := range server.samples() {
 		if !s.status {
 			continue
 		}
@@ -198,26 +200,6 @@ func wantStatus(t *testing.T, step string, object *unstructured.Unstructured, fi
 		if got := equality.Semantic.DeepEqual(status[name], value); got != want {
 			t.Errorf("status.%s after %s: got %v, want that it is %v: %v", name, step, status[name], value, want)
 		}
-	}
-}
-
-// TestTables checks that every kind shows more than its name and age.
-func TestTables(t *testing.T) {
-	namespace := gardentest.Namespace(t)
-	for _, s := range samples() {
-		t.Run(s.resource.Version+" "+s.kind, func(t *testing.T) {
-			name := "table-" + rand.String(5)
-			if _, err := s.client(t, namespace).Create(context.Background(), s.object(t, namespace, name), metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			table := getTable(t, s, namespace, name)
-			if len(table.ColumnDefinitions) < 3 {
-				t.Errorf("columns: %v", table.ColumnDefinitions)
-			}
-			if len(table.Rows) != 1 || len(table.Rows[0].Cells) != len(table.ColumnDefinitions) || table.Rows[0].Cells[0] != name {
-				t.Errorf("rows do not fit %d columns: %v", len(table.ColumnDefinitions), table.Rows)
-			}
-		})
 	}
 }
 

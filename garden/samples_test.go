@@ -10,7 +10,6 @@ import (
 	securityv1alpha1 "github.com/gardener/gardener/pkg/apis/security/v1alpha1"
 	seedmanagementv1alpha1 "github.com/gardener/gardener/pkg/apis/seedmanagement/v1alpha1"
 	kubev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,7 +37,9 @@ type sample struct {
 	// home is the only namespace of the kind, if there is one.
 	home string
 	// needs makes what an object refers to and what nothing else may share.
-	needs func(tb testing.TB, namespace, name string, object map[string]any)
+	needs func(tb testing.TB, server server, namespace, name string, object map[string]any)
+	// server is where the objects go.
+	server server
 }
 
 // object is one for namespace, or for the kind's home. What it refers to is there
@@ -53,7 +54,7 @@ func (s sample) object(tb testing.TB, namespace, name string) *unstructured.Unst
 		object.SetNamespace(s.namespace(namespace))
 	}
 	if s.needs != nil {
-		s.needs(tb, s.namespace(namespace), name, object.Object)
+		s.needs(tb, s.server, s.namespace(namespace), name, object.Object)
 	}
 	return object
 }
@@ -67,7 +68,7 @@ func (s sample) namespace(other string) string {
 
 func (s sample) client(tb testing.TB, namespace string) dynamic.ResourceInterface {
 	tb.Helper()
-	c, err := dynamic.NewForConfig(gardentest.Start(tb).RESTConfig())
+	c, err := dynamic.NewForConfig(s.server.rest(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -142,8 +143,8 @@ func samples() []sample {
 			body: spec(object), change: spec(map[string]any{"gardener": []any{map[string]any{"name": "n", "type": "t", "data": object}}})},
 		{resource: seedmanagement("managedseeds"), kind: "ManagedSeed", namespaced: true, status: true, generation: true, home: "garden",
 			body: spec(map[string]any{"gardenlet": map[string]any{"config": gardenletConfig}}), change: spec(map[string]any{"gardenlet": map[string]any{"deployment": map[string]any{"replicaCount": int64(3)}}}),
-			needs: func(tb testing.TB, namespace, name string, object map[string]any) {
-				object["spec"].(map[string]any)["shoot"] = map[string]any{"name": clusterOf(tb, namespace, name)}
+			needs: func(tb testing.TB, server server, namespace, name string, object map[string]any) {
+				object["spec"].(map[string]any)["shoot"] = map[string]any{"name": clusterOf(tb, server, namespace, name)}
 			}},
 		{resource: seedmanagement("managedseedsets"), kind: "ManagedSeedSet", namespaced: true, status: true, generation: true, home: "garden", body: spec(map[string]any{
 			"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"set": "s"}},
@@ -155,8 +156,8 @@ func samples() []sample {
 		}), change: spec(map[string]any{"kubeconfigSecretRef": map[string]any{"name": "k"}})},
 		{resource: operationsv1alpha1.SchemeGroupVersion.WithResource("bastions"), kind: "Bastion", namespaced: true, status: true, generation: true,
 			body: spec(bastion), change: spec(map[string]any{"ingress": []any{map[string]any{"ipBlock": map[string]any{"cidr": "10.1.0.0/16"}}}}),
-			needs: func(tb testing.TB, namespace, name string, object map[string]any) {
-				object["spec"].(map[string]any)["shootRef"] = map[string]any{"name": clusterOf(tb, namespace, name)}
+			needs: func(tb testing.TB, server server, namespace, name string, object map[string]any) {
+				object["spec"].(map[string]any)["shootRef"] = map[string]any{"name": clusterOf(tb, server, namespace, name)}
 			}},
 		{resource: security("credentialsbindings"), kind: "CredentialsBinding", namespaced: true, body: map[string]any{
 			"provider": map[string]any{"type": "local"}, "credentialsRef": map[string]any{"apiVersion": "v1", "kind": "Secret", "name": "sample", "namespace": "garden-local"},
@@ -172,32 +173,23 @@ func samples() []sample {
 
 // commonObjects makes, once, what samples of several kinds refer to, all of the
 // name "sample".
-func commonObjects(tb testing.TB, _, _ string, _ map[string]any) {
+func commonObjects(tb testing.TB, server server, _, _ string, _ map[string]any) {
 	tb.Helper()
 	meta := metav1.ObjectMeta{Name: "sample"}
-	for _, object := range []client.Object{
+	server.ensure(tb,
 		&kubev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "garden-local", Name: "sample"}},
 		&v1beta1.BackupBucket{ObjectMeta: meta, Spec: v1beta1.BackupBucketSpec{Provider: v1beta1.BackupBucketProvider{Type: "local", Region: "local"}, SeedName: ptr.To("local")}},
 		&v1beta1.ControllerRegistration{ObjectMeta: meta},
-	} {
-		if err := gardentest.Client(tb).Create(context.Background(), object); err != nil && !apierrors.IsAlreadyExists(err) {
-			tb.Fatal(err)
-		}
-	}
+	)
 }
 
 // clusterOf makes a Shoot with a seed for the object of that name, and for
 // namespace garden its project. It returns the Shoot's name.
-func clusterOf(tb testing.TB, namespace, name string) string {
+func clusterOf(tb testing.TB, server server, namespace, name string) string {
 	tb.Helper()
-	project := &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: "garden"}, Spec: v1beta1.ProjectSpec{Namespace: ptr.To("garden")}}
 	shoot := newShoot(namespace, "of-"+name)
 	shoot.Spec.SeedName = ptr.To("local")
-	for _, object := range []client.Object{project, shoot} {
-		if err := gardentest.Client(tb).Create(context.Background(), object); err != nil && !apierrors.IsAlreadyExists(err) {
-			tb.Fatal(err)
-		}
-	}
+	server.ensure(tb, &v1beta1.Project{ObjectMeta: metav1.ObjectMeta{Name: "garden"}, Spec: v1beta1.ProjectSpec{Namespace: ptr.To("garden")}}, shoot)
 	return shoot.Name
 }
 

@@ -26,7 +26,7 @@ func TestFieldSelectors(t *testing.T) {
 	shoot := newShoot(namespace, one)
 	shoot.Spec.SeedName = ptr.To("local")
 	create(t, shoot)
-	commonObjects(t, "", "", nil)
+	commonObjects(t, server{}, "", "", nil)
 	ref := map[string]any{"name": one, "namespace": namespace, "kind": "Shoot", "apiVersion": "core.gardener.cloud/v1beta1"}
 	shootFields := map[string]string{"spec.shootRef.name": one, "spec.shootRef.namespace": namespace}
 	for row, test := range map[string]struct {

@@ -1,20 +1,16 @@
 package aggregated_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	"github.com/go-logr/logr/funcr"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,12 +20,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/access/identity"
 	"github.com/loam-cloud/loam/garden/aggregated"
+	"github.com/loam-cloud/loam/garden/aggregated/aggregatedtest"
 	"github.com/loam-cloud/loam/garden/bootstrap"
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -37,91 +32,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(gardentest.Main(m)) }
 
-// log collects what a replica says.
-type log struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (l *log) write(prefix, args string) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	l.text.WriteString(prefix + args + "\n")
-}
-
-func (l *log) String() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.String()
-}
-
-// replica is a running server.
-type replica struct {
-	log    *log
-	config *rest.Config
-	stop   func()
-}
-
-// run starts a replica beside the garden of this test binary, which plays the
-// Kubernetes that authenticates and authorizes.
-func run(t *testing.T, namespace string, etcd garden.ExternalEtcd) *replica {
+func clientOf(t *testing.T, r *aggregatedtest.Replica) client.Client {
 	t.Helper()
-	g := gardentest.Start(t)
-	admin, err := clientcmd.BuildConfigFromFlags("", g.KubeconfigPath())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &replica{log: &log{}}
-	config := aggregated.Config{
-		REST: admin, Kubeconfig: g.KubeconfigPath(), Listen: gardentest.FreeAddress(t), Namespace: namespace, Service: "api", Etcd: etcd,
-		Logger: funcr.New(r.log.write, funcr.Options{}), StopTimeout: time.Second,
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- aggregated.Run(ctx, config) }()
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the server ended with %v", err)
-		}
-	})
-	t.Cleanup(r.stop)
-
-	kube, err := kubernetes.NewForConfig(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.Now().Add(time.Minute)
-	for ; ; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the server is not ready; its log:\n%s", r.log)
-		}
-		secret, err := kube.CoreV1().Secrets(namespace).Get(t.Context(), "loam-apiserver", metav1.GetOptions{})
-		if err != nil {
-			continue
-		}
-		r.config = &rest.Config{Host: "https://" + config.Listen, TLSClientConfig: rest.TLSClientConfig{
-			CAData: secret.Data["ca.crt"], CertData: admin.CertData, KeyData: admin.KeyData,
-		}, QPS: -1}
-		direct, err := kubernetes.NewForConfig(r.config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// The groups rather than /readyz: for that the server does not have to know
-		// yet whose certificates it trusts.
-		if _, err := direct.Discovery().ServerGroups(); err == nil {
-			return r
-		}
-	}
-}
-
-func (r *replica) client(t *testing.T) client.Client {
-	t.Helper()
-	c, err := client.New(r.config, client.Options{Scheme: scheme.Client()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return gardentest.ClientFor(t, r.Config)
 }
 
 func namespace(t *testing.T) string {
@@ -137,15 +50,15 @@ func namespace(t *testing.T) string {
 // in the store of the Kubernetes beside them.
 func TestReplicas(t *testing.T) {
 	etcd, ns := gardentest.Etcd(t), namespace(t)
-	one, two := run(t, ns, etcd), run(t, ns, etcd)
+	one, two := aggregatedtest.Run(t, ns, etcd), aggregatedtest.Run(t, ns, etcd)
 
 	class := &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "c" + rand.String(6)}, Handler: "here"}
 	secret := &v1beta1.InternalSecret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: ns}, Data: map[string][]byte{"a": []byte("b")}}
 	for _, object := range []client.Object{class, secret} {
-		if err := one.client(t).Create(t.Context(), object); err != nil {
+		if err := clientOf(t, one).Create(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
-		if err := two.client(t).Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+		if err := clientOf(t, two).Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			t.Errorf("the second replica does not see %T: %v", object, err)
 		}
 	}
@@ -153,20 +66,20 @@ func TestReplicas(t *testing.T) {
 		t.Errorf("the Kubernetes beside it has the object too: %v", err)
 	}
 
-	one.stop()
-	if err := two.client(t).Delete(t.Context(), class); err != nil {
+	one.Stop()
+	if err := clientOf(t, two).Delete(t.Context(), class); err != nil {
 		t.Errorf("with one replica gone: %v", err)
 	}
 }
 
 // TestDelegates wants the Kubernetes beside it to decide who may do what.
 func TestDelegates(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t))
+	r := aggregatedtest.Run(t, namespace(t), gardentest.Etcd(t))
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(r.config.CAData)
+	pool.AppendCertsFromPEM(r.Config.CAData)
 	anonymous := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
 	for path, want := range map[string]int{"/readyz": http.StatusOK, "/apis/core.gardener.cloud/v1beta1/seeds": http.StatusForbidden, identity.ConfigurationPath: http.StatusOK, identity.KeysPath: http.StatusOK} {
-		answer, err := anonymous.Get(r.config.Host + path)
+		answer, err := anonymous.Get(r.Config.Host + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +89,7 @@ func TestDelegates(t *testing.T) {
 		}
 	}
 
-	account := rest.AnonymousClientConfig(r.config)
+	account := rest.AnonymousClientConfig(r.Config)
 	account.BearerToken = readerToken(t)
 	viewer, err := client.New(account, client.Options{Scheme: scheme.Client()})
 	if err != nil {
@@ -193,13 +106,13 @@ func TestDelegates(t *testing.T) {
 // TestAgentsAreHeldToTheirSeed asks as two agents' API server would, and as an
 // agent itself.
 func TestAgentsAreHeldToTheirSeed(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t))
+	r := aggregatedtest.Run(t, namespace(t), gardentest.Etcd(t))
 	for _, name := range []string{"one", "two"} {
-		if err := r.client(t).Create(t.Context(), bootstrap.LocalSeed(name, "local")); err != nil {
+		if err := clientOf(t, r).Create(t.Context(), bootstrap.LocalSeed(name, "local")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kube, err := kubernetes.NewForConfig(r.config)
+	kube, err := kubernetes.NewForConfig(r.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +150,7 @@ func TestAgentsAreHeldToTheirSeed(t *testing.T) {
 		t.Errorf("an agent sees another seed: %+v", got)
 	}
 
-	as := rest.CopyConfig(r.config)
+	as := rest.CopyConfig(r.Config)
 	as.Impersonate = rest.ImpersonationConfig{UserName: "gardener.cloud:system:seed:one", Groups: []string{"gardener.cloud:system:seeds"}}
 	agent, err := client.New(as, client.Options{Scheme: scheme.Client()})
 	if err != nil {
@@ -278,14 +191,14 @@ func readerToken(t *testing.T) string {
 // TestRegistration wants APIServices of others left alone. Those of this
 // Kubernetes are its own: it serves the groups itself.
 func TestRegistration(t *testing.T) {
-	r := run(t, namespace(t), gardentest.Etcd(t))
+	r := aggregatedtest.Run(t, namespace(t), gardentest.Etcd(t))
 	for range 100 {
-		if strings.Contains(r.log.String(), "--take-over") {
+		if strings.Contains(r.Log(), "--take-over") {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if got := r.log.String(); !strings.Contains(got, "is registered by something else (served by the cluster itself") {
+	if got := r.Log(); !strings.Contains(got, "is registered by something else (served by the cluster itself") {
 		t.Errorf("the log does not say whose registration is kept:\n%s", got)
 	}
 	if err := gardentest.Client(t).List(t.Context(), &v1beta1.SeedList{}); err != nil {

@@ -61,8 +61,8 @@ func shootStateKind() strategy.Kind {
 	return strategy.Define[core.ShootState, core.ShootStateList](strategy.Definition[core.ShootState]{
 		Resource: "shootstates", Singular: "shootstate", ShortNames: []string{"ss"},
 		Columns: []strategy.Column[core.ShootState]{
-			{Name: "Extensions", Description: "Number of extension states.", Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Extensions)) }},
-			{Name: "Resources", Description: "Number of resources kept.", Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Resources)) }},
+			{Name: "Extensions", Description: "Number of extension states.", Number: true, Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Extensions)) }},
+			{Name: "Resources", Description: "Number of resources kept.", Number: true, Cell: func(s *core.ShootState) any { return int64(len(s.Spec.Resources)) }},
 		},
 		Validate: whenChanged(
 			func(s *core.ShootState) any { return s.Spec },

@@ -75,7 +75,7 @@ func internalSecretKind() strategy.Kind {
 		WithoutGeneration: true,
 		Columns: []strategy.Column[core.InternalSecret]{
 			{Name: "Type", Description: "What kind of secret it is.", Cell: func(s *core.InternalSecret) any { return string(s.Type) }},
-			{Name: "Data", Description: "Number of entries.", Cell: func(s *core.InternalSecret) any { return int64(len(s.Data)) }},
+			{Name: "Data", Description: "Number of entries.", Number: true, Cell: func(s *core.InternalSecret) any { return int64(len(s.Data)) }},
 		},
 		Fields: func(s *core.InternalSecret) fields.Set {
 			return fields.Set{core.InternalSecretType: string(s.Type)}

@@ -36,8 +36,8 @@ func seedManagementKinds(r rules) []strategy.Kind {
 		strategy.Define[seedmanagement.ManagedSeedSet, seedmanagement.ManagedSeedSetList](strategy.Definition[seedmanagement.ManagedSeedSet]{
 			Resource: "managedseedsets", Singular: "managedseedset", ShortNames: []string{"mss"},
 			Columns: []strategy.Column[seedmanagement.ManagedSeedSet]{
-				{Name: "Replicas", Description: "Seeds that are wanted.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(ptr.Deref(s.Spec.Replicas, 0)) }},
-				{Name: "Ready", Description: "Seeds that are ready.", Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(s.Status.ReadyReplicas) }},
+				{Name: "Replicas", Description: "Seeds that are wanted.", Number: true, Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(ptr.Deref(s.Spec.Replicas, 0)) }},
+				{Name: "Ready", Description: "Seeds that are ready.", Number: true, Cell: func(s *seedmanagement.ManagedSeedSet) any { return int64(s.Status.ReadyReplicas) }},
 			},
 			ValidateName: seedrules.Name,
 			Validate:     whenChanged(func(s *seedmanagement.ManagedSeedSet) any { return s.Spec }, alone(seedrules.ValidateManagedSeedSet)),

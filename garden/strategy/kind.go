@@ -82,7 +82,9 @@ type Column[T any] struct {
 	Name, Description string
 	// Wide columns are shown with "-o wide" only.
 	Wide bool
-	// Cell must be a string, an integer, a bool, or nil for an empty cell.
+	// Number columns have integers in their cells.
+	Number bool
+	// Cell must be a string, or an integer where the column is one of numbers.
 	Cell func(*T) any
 }
 
@@ -114,7 +116,7 @@ type Kind struct {
 
 type columnHead struct {
 	name, description string
-	wide              bool
+	wide, number      bool
 }
 
 // object is a pointer to T that is an API object.
@@ -151,7 +153,7 @@ func Define[T, L any, P object[T], PL object[L]](definition Definition[T]) Kind 
 	of := func(obj runtime.Object) *T { return obj.(P) }
 
 	for _, column := range definition.Columns {
-		kind.columns = append(kind.columns, columnHead{column.Name, column.Description, column.Wide})
+		kind.columns = append(kind.columns, columnHead{column.Name, column.Description, column.Wide, column.Number})
 	}
 	kind.cells = func(obj runtime.Object) []any {
 		cells := make([]any, len(definition.Columns))

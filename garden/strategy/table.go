@@ -40,6 +40,9 @@ func (t table) head() []metav1.TableColumnDefinition {
 		if column.wide {
 			definition.Priority = 1
 		}
+		if column.number {
+			definition.Type = "integer"
+		}
 		head = append(head, definition)
 	}
 	return append(head, metav1.TableColumnDefinition{Name: "Age", Type: "string", Description: "Time since the object was created."})

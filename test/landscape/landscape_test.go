@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/rest"
+
+	"github.com/loam-cloud/loam/garden/aggregated/aggregatedtest"
 	"github.com/loam-cloud/loam/garden/gardentest"
 )
 
@@ -25,7 +28,27 @@ func TestLandscape(t *testing.T) {
 	k := newKubectl(t)
 	k.run("apply", "--filename", landscape)
 	t.Run("comes back equal", k.with(comesBackEqual))
-	t.Run("wrong", k.with(wrong))
+	k.run("apply", "--filename", "testdata/users.yaml")
+	t.Run("wrong", func(t *testing.T) { wrong(t, gardentest.Start(t).RESTConfig()) })
+	t.Run("wrong beside another Kubernetes", func(t *testing.T) { wrong(t, apart(t)) })
+}
+
+// apart is a server beside another Kubernetes, for which the garden stands, with
+// the objects of the landscape that are not Kubernetes' own.
+func apart(t *testing.T) *rest.Config {
+	t.Helper()
+	replica := aggregatedtest.Run(t, gardentest.Namespace(t), gardentest.Etcd(t))
+	replica.Furnish(t)
+	c := gardentest.ClientFor(t, replica.Config)
+	for _, object := range readObjects(t) {
+		if !strings.HasSuffix(object.GroupVersionKind().Group, ".gardener.cloud") {
+			continue
+		}
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return replica.Config
 }
 
 func comesBackEqual(t *testing.T, k kubectl) {

@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/loam-cloud/loam/garden/gardentest"
-	"github.com/loam-cloud/loam/garden/scheme"
 )
 
 const (
@@ -60,9 +59,18 @@ type variant struct {
 
 // wrong wants exactly the expected list of problems for each wrong variant.
 // Nothing is stored: all are dry runs.
-func wrong(t *testing.T, k kubectl) {
-	k.run("apply", "--filename", "testdata/users.yaml")
-	objects := readObjects(t)
+func wrong(t *testing.T, server *rest.Config) {
+	clients := map[string]client.Client{}
+	as := func(t *testing.T, user string) client.Client {
+		t.Helper()
+		if clients[user] == nil {
+			config := rest.CopyConfig(server)
+			config.Impersonate.UserName = user
+			clients[user] = gardentest.ClientFor(t, config)
+		}
+		return clients[user]
+	}
+	objects := byName(t, readObjects(t, bases))
 	files, err := filepath.Glob(filepath.Join(wrongVariants, "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +93,7 @@ func wrong(t *testing.T, k kubectl) {
 					if !found {
 						t.Fatalf("no object %q", v.Object)
 					}
-					wantProblems(t, v.apply(t, base), v.Want)
+					wantProblems(t, v.apply(t, as, base), v.Want)
 				})
 			}
 		})
@@ -95,16 +103,15 @@ func wrong(t *testing.T, k kubectl) {
 	}
 }
 
-// readObjects returns everything of the landscape and the bases by
-// Kind[/namespace]/name.
-func readObjects(t *testing.T) map[string]*unstructured.Unstructured {
+// readObjects returns everything of the landscape and the other files, in order.
+func readObjects(t *testing.T, others ...string) []*unstructured.Unstructured {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(landscape, "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects := map[string]*unstructured.Unstructured{}
-	for _, file := range append(files, bases) {
+	var objects []*unstructured.Unstructured
+	for _, file := range append(files, others...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -116,31 +123,33 @@ func readObjects(t *testing.T) map[string]*unstructured.Unstructured {
 			} else if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			key := object.GetKind() + "/" + object.GetName()
-			if object.GetNamespace() != "" {
-				key = object.GetKind() + "/" + object.GetNamespace() + "/" + object.GetName()
-			}
-			if objects[key] != nil {
-				t.Fatalf("%s: %s is there twice", file, key)
-			}
-			objects[key] = object
+			objects = append(objects, object)
 		}
 	}
 	return objects
 }
 
-// apply does what the variant says and returns the server's answer.
-func (v variant) apply(t *testing.T, base *unstructured.Unstructured) error {
+// byName finds objects by Kind[/namespace]/name.
+func byName(t *testing.T, objects []*unstructured.Unstructured) map[string]*unstructured.Unstructured {
 	t.Helper()
-	config := gardentest.Start(t).RESTConfig()
-	if v.As != "" {
-		config = rest.CopyConfig(config)
-		config.Impersonate.UserName = v.As
+	named := map[string]*unstructured.Unstructured{}
+	for _, object := range objects {
+		key := object.GetKind() + "/" + object.GetName()
+		if object.GetNamespace() != "" {
+			key = object.GetKind() + "/" + object.GetNamespace() + "/" + object.GetName()
+		}
+		if named[key] != nil {
+			t.Fatalf("%s is there twice", key)
+		}
+		named[key] = object
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme.Client()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return named
+}
+
+// apply does what the variant says and returns the server's answer.
+func (v variant) apply(t *testing.T, as func(*testing.T, string) client.Client, base *unstructured.Unstructured) error {
+	t.Helper()
+	c := as(t, v.As)
 	ctx, dryRun := context.Background(), []string{metav1.DryRunAll}
 	object := base.DeepCopy()
 	if v.Delete {
@@ -148,7 +157,7 @@ func (v variant) apply(t *testing.T, base *unstructured.Unstructured) error {
 	}
 	if v.Update || v.Status {
 		// As an administrator: who may not read it may still try to change it.
-		if err := gardentest.Client(t).Get(ctx, client.ObjectKeyFromObject(base), object); err != nil {
+		if err := as(t, "").Get(ctx, client.ObjectKeyFromObject(base), object); err != nil {
 			t.Fatal(err)
 		}
 	}
