@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,8 +53,9 @@ type variant struct {
 	// Merge and Patch are what is done to the object, a merge patch or a JSON patch.
 	Merge json.RawMessage `json:"merge"`
 	Patch json.RawMessage `json:"patch"`
-	// Want has one entry per problem, "field: part of the message". There must be
-	// neither more nor less.
+	// Want has one entry per problem, what it begins with: its field, the bad value
+	// where there is one, and what would be right. There must be neither more nor
+	// less. An answer that is no list of problems has to have its entry in it.
 	Want []string `json:"want"`
 }
 
@@ -217,27 +219,49 @@ func wantProblems(t *testing.T, err error, want []string) {
 	if !errors.As(err, &status) {
 		t.Fatalf("not an answer of the server: %v", err)
 	}
-	var got []string
-	if details := status.Status().Details; apierrors.IsInvalid(err) && details != nil {
-		for _, cause := range details.Causes {
-			got = append(got, cause.Field+": "+cause.Message)
+	details := status.Status().Details
+	if !apierrors.IsInvalid(err) || details == nil {
+		if message := status.Status().Message; len(want) != 1 || !strings.Contains(message, want[0]) {
+			t.Errorf("got %q, want %q", message, want)
 		}
-	} else {
-		got = []string{status.Status().Message}
+		return
 	}
-	left := slices.Clone(got)
+	var got []string
+	for _, cause := range details.Causes {
+		got = append(got, cause.Field+": "+cause.Message)
+	}
+	left := slices.Clone(details.Causes)
 	for _, one := range want {
-		path, message, _ := strings.Cut(one, ": ")
-		at := slices.IndexFunc(left, func(problem string) bool {
-			return (strings.HasPrefix(problem, path+": ") || !apierrors.IsInvalid(err)) && strings.Contains(problem, message)
-		})
+		at := slices.IndexFunc(left, func(cause metav1.StatusCause) bool { return strings.HasPrefix(cause.Field+": "+cause.Message, one) })
 		if at < 0 {
-			t.Errorf("no problem %q in\n%s", one, strings.Join(got, "\n"))
+			t.Errorf("no problem begins with %q in\n%s", one, strings.Join(got, "\n"))
 			continue
+		}
+		if head := left[at].Field + ": " + withoutAdvice(t, left[at]); len(one) <= len(head) {
+			t.Errorf("%q says nothing about what would be right: it has to go on after %q", one, head)
 		}
 		left = slices.Delete(left, at, at+1)
 	}
-	for _, problem := range left {
-		t.Errorf("besides: %s", problem)
+	for _, cause := range left {
+		t.Errorf("besides: %s: %s", cause.Field, cause.Message)
 	}
+}
+
+// withoutAdvice is the beginning of a problem's message: of what kind it is, and
+// the bad value. What is there twice, and what is not there, need no advice.
+func withoutAdvice(t *testing.T, cause metav1.StatusCause) string {
+	t.Helper()
+	kind, rest, _ := strings.Cut(cause.Message, ": ")
+	switch cause.Type {
+	case metav1.CauseTypeFieldValueRequired, metav1.CauseType(field.ErrorTypeForbidden):
+		return kind + ": "
+	case metav1.CauseTypeFieldValueDuplicate, metav1.CauseTypeFieldValueNotFound:
+		return strings.TrimSuffix(cause.Message, rest)
+	}
+	var value any
+	decoder := json.NewDecoder(strings.NewReader(rest))
+	if err := decoder.Decode(&value); err != nil {
+		t.Errorf("%s: %s: no value: %v", cause.Field, cause.Message, err)
+	}
+	return kind + ": " + rest[:decoder.InputOffset()] + ": "
 }

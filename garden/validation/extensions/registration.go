@@ -115,6 +115,7 @@ func clusterTypes(path *field.Path, types, allowed []core.ClusterType) field.Err
 	if len(allowed) == 0 {
 		allowed = []core.ClusterType{core.ClusterTypeShoot, core.ClusterTypeSeed}
 	}
+	allowed = slices.Compact(slices.Sorted(slices.Values(allowed)))
 	var errs field.ErrorList
 	for i, kind := range types {
 		errs = append(errs, check.OneOf(path.Index(i), kind, allowed...)...)

@@ -19,11 +19,8 @@ func ValidateBastion(bastion, old *operations.Bastion) field.ErrorList {
 	path, spec := field.NewPath("spec"), &bastion.Spec
 	shoot, key, ingress := path.Child("shootRef", "name"), path.Child("sshPublicKey"), path.Child("ingress")
 	errs := check.Required(shoot, spec.ShootRef.Name, "names the cluster that the bastion leads to")
-	if spec.SSHPublicKey == "" {
-		errs = append(errs, field.Required(key, "is who may log in"))
-	} else if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(spec.SSHPublicKey)); err != nil {
-		errs = append(errs, field.Invalid(key, spec.SSHPublicKey, "must be a public key as in authorized_keys, for example ssh-ed25519 AAAA..."))
-	}
+	problems := publicKey(key, spec.SSHPublicKey)
+	errs = append(errs, problems...)
 	if len(spec.Ingress) == 0 {
 		errs = append(errs, field.Required(ingress, "says from where the bastion can be reached"))
 	}
@@ -32,9 +29,23 @@ func ValidateBastion(bastion, old *operations.Bastion) field.ErrorList {
 	}
 	if old != nil {
 		errs = append(errs, check.Immutable(shoot, spec.ShootRef.Name, old.Spec.ShootRef.Name)...)
-		errs = append(errs, check.Immutable(key, spec.SSHPublicKey, old.Spec.SSHPublicKey)...)
+		if len(problems) == 0 {
+			errs = append(errs, check.Immutable(key, spec.SSHPublicKey, old.Spec.SSHPublicKey)...)
+		}
 	}
 	return errs
+}
+
+// publicKey wants the public half of a key. What is none may be the other half,
+// of which the answer must not show more than the beginning.
+func publicKey(path *field.Path, key string) field.ErrorList {
+	if key == "" {
+		return field.ErrorList{field.Required(path, "is who may log in")}
+	}
+	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
+		return field.ErrorList{field.Invalid(path, check.Excerpt(key), "must be a public key as in authorized_keys, for example ssh-ed25519 AAAA...")}
+	}
+	return nil
 }
 
 func ipBlock(path *field.Path, policy operations.BastionIngressPolicy) field.ErrorList {

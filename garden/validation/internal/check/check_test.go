@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -33,7 +35,11 @@ func TestChecks(t *testing.T) {
 		"immutable, nil and empty":    {check.Immutable(path, []string{}, nil), ""},
 		"immutable, changed":          {check.Immutable(path, "b", "a"), `f: Invalid value: "b": cannot be changed, it is "a"`},
 		"immutable, taken out":        {check.Immutable(path, nil, ptr.To("a")), `cannot be changed, it is "a"`},
-		"immutable, a list":           {check.Immutable(path, []string{"b"}, []string{"a"}), "f: Forbidden: cannot be changed"},
+		"immutable, a list":           {check.Immutable(path, []string{"b"}, []string{"a"}), `f: Invalid value: "b": cannot be changed, it is "a"`},
+		"immutable, a reference":      {check.Immutable(path, corev1.SecretReference{Namespace: "n", Name: "b"}, corev1.SecretReference{Namespace: "n", Name: "a"}), `"n/b": cannot be changed, it is "n/a"`},
+		"immutable, references":       {check.Immutable(path, nil, []corev1.ObjectReference{{Namespace: "n", Name: "a"}, {Name: "b"}}), `"": cannot be changed, it is "n/a, b"`},
+		"immutable, a selector":       {check.Immutable(path, &metav1.LabelSelector{}, &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}), `it is "a=b"`},
+		"immutable, much":             {check.Immutable(path, map[string]string{}, map[string]string{"a": "b"}), "f: Forbidden: cannot be changed"},
 		"immutable, put in":           {check.Immutable(path, ptr.To(int32(3)), nil), `f: Invalid value: 3: cannot be changed, it is ""`},
 		"once set, first time":        {check.ImmutableOnceSet(path, ptr.To("a"), nil), ""},
 		"once set, changed":           {check.ImmutableOnceSet(path, ptr.To("a"), ptr.To("b")), "cannot be changed"},

@@ -75,13 +75,14 @@ func Certificates(path *field.Path, bundle string) field.ErrorList {
 		rest, found = left, true
 	}
 	if !found || strings.TrimSpace(string(rest)) != "" {
-		return field.ErrorList{field.Invalid(path, excerpt(bundle), want)}
+		return field.ErrorList{field.Invalid(path, Excerpt(bundle), want)}
 	}
 	return nil
 }
 
-// excerpt shows the beginning of a long text.
-func excerpt(text string) string {
+// Excerpt shows the beginning of a long text, of a key no more than what begins
+// every key of its kind.
+func Excerpt(text string) string {
 	const limit = 32
 	if len(text) <= limit {
 		return text

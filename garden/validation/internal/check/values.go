@@ -10,10 +10,14 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/tools/cache"
 )
 
 // Required wants a value; purpose completes "is required: it ...".
@@ -67,7 +71,8 @@ func ImmutableOnceSet[T any](path *field.Path, value, old *T) field.ErrorList {
 }
 
 // single returns a string, number or bool, or what a pointer to one leads to,
-// and tells whether value is one. A nil pointer is the empty string.
+// and tells whether value is one or can be written in one line: references,
+// selectors and lists of strings can. A nil pointer is the empty string.
 func single(value any) (any, bool) {
 	v := reflect.ValueOf(value)
 	for v.Kind() == reflect.Pointer {
@@ -76,11 +81,34 @@ func single(value any) (any, bool) {
 		}
 		v = v.Elem()
 	}
+	switch v := v.Interface().(type) {
+	case corev1.SecretReference:
+		return cache.NewObjectName(v.Namespace, v.Name).String(), true
+	case corev1.ObjectReference:
+		return strings.TrimSpace(v.Kind + " " + cache.NewObjectName(v.Namespace, v.Name).String()), true
+	case []corev1.ObjectReference:
+		names := make([]string, len(v))
+		for i, ref := range v {
+			names[i] = cache.NewObjectName(ref.Namespace, ref.Name).String()
+		}
+		return strings.Join(names, ", "), true
+	case metav1.LabelSelector:
+		return metav1.FormatLabelSelector(&v), true
+	}
 	switch v.Kind() {
 	case reflect.String:
 		return v.String(), true
 	case reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64:
 		return v.Interface(), true
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.String {
+			return nil, false
+		}
+		texts := make([]string, v.Len())
+		for i := range texts {
+			texts[i] = v.Index(i).String()
+		}
+		return strings.Join(texts, ", "), true
 	default:
 		return nil, false
 	}

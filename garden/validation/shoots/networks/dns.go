@@ -43,6 +43,9 @@ func validateDNS(shoot *core.Shoot, path *field.Path) field.ErrorList {
 		if p.Type == nil {
 			return ""
 		}
+		if ref == "" {
+			return *p.Type
+		}
 		return *p.Type + " with " + ref
 	})...)
 }
