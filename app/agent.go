@@ -25,6 +25,7 @@ type agent struct {
 	identity gardencorev1beta1.Gardener
 	// engine is the address of the container engine; empty means the default.
 	engine string
+	ports  PortsConfig
 }
 
 // NodeImages lists the node images of a container engine; an empty host means

@@ -49,6 +49,8 @@ type Config struct {
 	Audit audit.Config
 	// Manifests are files to be applied once the garden is ready.
 	Manifests []string
+	// Ports says how ports of this host lead to services of clusters.
+	Ports PortsConfig
 	// ClockOffset sets the clock of the fleet's controllers forward that go by hours
 	// and days; only tests do.
 	ClockOffset time.Duration
@@ -72,6 +74,7 @@ func (c Config) Validate() error {
 		}
 	}
 	problems = append(problems, c.Etcd.Validate(field.NewPath("etcd"))...)
+	problems = append(problems, c.Ports.validate(field.NewPath("ports"))...)
 	if c.StoreQuotaBytes < 0 || c.StoreQuotaBytes > 0 && c.StoreQuotaBytes < leastStoreQuota {
 		problems = append(problems, field.Invalid(field.NewPath("storeQuota"), c.StoreQuotaBytes, fmt.Sprintf("must be %d or more", leastStoreQuota)))
 	}

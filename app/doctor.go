@@ -88,7 +88,7 @@ func (i *Insight) ClusterFacts(ctx context.Context, known insight.Known, hiberna
 func held(p doctor.Port, note func(check string, err error)) doctor.Port {
 	address, err := netip.ParseAddrPort(p.Address)
 	if err == nil {
-		p.Holder, err = collect.Holder(address)
+		p.Holder, err = collect.Holder(address, "tcp")
 	}
 	note("ports", err)
 	return p

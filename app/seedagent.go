@@ -36,6 +36,8 @@ type AgentConfig struct {
 	// HealthAddress and MetricsAddress are where health and metrics are served;
 	// empty or "0" serves none.
 	HealthAddress, MetricsAddress string
+	// Ports says how ports of this host lead to services.
+	Ports PortsConfig
 }
 
 // Validate reports every problem as one Invalid fault.
@@ -49,6 +51,7 @@ func (c AgentConfig) Validate() error {
 			problems = append(problems, field.Invalid(field.NewPath("seed"), c.SeedName, problem))
 		}
 	}
+	problems = append(problems, c.Ports.validate(field.NewPath("ports"))...)
 	if err := problems.ToAggregate(); err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
@@ -64,7 +67,7 @@ func Agent(ctx context.Context, cfg *rest.Config, c AgentConfig, out io.Writer) 
 		return err
 	}
 	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
-	a := &agent{seed: c.SeedName, driver: driver, identity: identity(), engine: c.DockerHost}
+	a := &agent{seed: c.SeedName, driver: driver, identity: identity(), engine: c.DockerHost, ports: c.Ports}
 	if err := awaitGroups(ctx, cfg, logger); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
-	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost}
+	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost, ports: c.Ports}
 	versions, err := a.versions(ctx)
 	if err != nil {
 		// The garden is of use without an engine; its seed says what is missing.
@@ -162,6 +162,7 @@ func (a *agent) controllers() []adder {
 			Room:     a.room,
 		},
 		&care.Reconciler{Config: care.Config{SeedName: a.seed}, Machines: a.driver},
+		a.ports.controller(a.seed, a.driver),
 		&heartbeat.Reconciler{Config: heartbeat.Config{SeedName: a.seed, Identity: a.identity}, Ready: a.driver.Ping},
 	}
 }

@@ -49,6 +49,7 @@ certificate before it ends.`,
 	f.StringVar(&c.HealthAddress, "health-address", "", "address:port of /healthz and /readyz (default none)")
 	f.StringVar(&c.MetricsAddress, "metrics-address", "", "address:port of /metrics (default none)")
 	f.StringVar(&bootstrap, "bootstrap-kubeconfig", "", "kubeconfig with a token to ask for a certificate with; needs --kubeconfig, which is written")
+	portsFlags(cmd, &c.Ports)
 	clusterKubeconfigFlag(f, &kubeconfig, "the garden")
 	return cmd
 }

@@ -42,6 +42,8 @@ type upConfiguration struct {
 	StoreQuota *resource.Quantity `json:"storeQuota,omitempty"`
 	// Audit says where requests to the API are written down.
 	Audit auditConfiguration `json:"audit,omitzero"`
+	// Ports says how ports of this host lead to services of clusters.
+	Ports portsConfiguration `json:"ports,omitzero"`
 	// Manifests are applied once the garden is ready.
 	Manifests []string `json:"manifests,omitempty"`
 }
@@ -57,6 +59,15 @@ type etcdConfiguration struct {
 	KeyFile  string `json:"keyFile,omitempty"`
 	// Prefix begins every key.
 	Prefix string `json:"prefix,omitempty"`
+}
+
+// portsConfiguration is how ports of this host lead to services of clusters.
+type portsConfiguration struct {
+	// Address is the one of this host that ports are opened on, 127.0.0.1 when
+	// empty.
+	Address string `json:"address,omitempty"`
+	// Way is how nodes are reached: auto (the default), direct or relay.
+	Way string `json:"way,omitempty"`
 }
 
 // backupConfiguration is how a garden backs itself up.
@@ -111,6 +122,12 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 	}
 	if !flags.Changed("audit-log-path") {
 		c.Audit.Path = file.Audit.LogPath
+	}
+	if !flags.Changed("ports-address") {
+		c.Ports.Address = file.Ports.Address
+	}
+	if !flags.Changed("ports-way") {
+		c.Ports.Way = file.Ports.Way
 	}
 	if !flags.Changed("audit-policy-file") {
 		c.Audit.PolicyFile = file.Audit.PolicyFile

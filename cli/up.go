@@ -74,6 +74,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	backups.add(f)
 	f.StringVar(&c.Audit.Path, "audit-log-path", "", "file with a line per request to the API (default <data-dir>/audit.log)")
 	f.StringVar(&c.Audit.PolicyFile, "audit-policy-file", "", "audit policy of Kubernetes (default the metadata of every request)")
+	portsFlags(cmd, &c.Ports)
 	clockOffsetFlag(f, &c.ClockOffset)
 	f.BoolVar(&detached, "detach", false, "start in the background and return once the garden is ready")
 	return cmd
@@ -96,6 +97,12 @@ func upFlags(c app.Config, file string, backups backupFlags) []string {
 	}
 	if c.Audit.PolicyFile != "" {
 		flags = append(flags, "--audit-policy-file", c.Audit.PolicyFile)
+	}
+	if c.Ports.Address != "" {
+		flags = append(flags, "--ports-address", c.Ports.Address)
+	}
+	if c.Ports.Way != "" {
+		flags = append(flags, "--ports-way", c.Ports.Way)
 	}
 	if c.ClockOffset != 0 {
 		flags = append(flags, "--"+clockOffset, c.ClockOffset.String())

@@ -11,6 +11,9 @@ type ControlPlaneConfig struct {
 
 	// APIServer says where this host publishes the API server.
 	APIServer *Listener `json:"apiServer,omitempty"`
+	// PortMappings are ports of this host that lead to a port of any node. The
+	// garden listens on them, so they may change at any time.
+	PortMappings []PortMapping `json:"portMappings,omitempty"`
 	// DNSSearch are the search domains of nodes; nil means the host's, an empty
 	// list none.
 	DNSSearch *[]string `json:"dnsSearch,omitempty"`
@@ -97,7 +100,8 @@ type Mount struct {
 	Propagation string `json:"propagation,omitempty"`
 }
 
-// PortMapping publishes one port, or a range of ports, of a machine.
+// PortMapping leads from one port of the host, or from a range of ports, to
+// ports of a machine or of the nodes.
 // +k8s:openapi-gen=false
 type PortMapping struct {
 	ContainerPort int32 `json:"containerPort,omitempty"`

@@ -18,6 +18,11 @@ func (in *ControlPlaneConfig) DeepCopyInto(out *ControlPlaneConfig) {
 		*out = new(Listener)
 		**out = **in
 	}
+	if in.PortMappings != nil {
+		in, out := &in.PortMappings, &out.PortMappings
+		*out = make([]PortMapping, len(*in))
+		copy(*out, *in)
+	}
 	if in.DNSSearch != nil {
 		in, out := &in.DNSSearch, &out.DNSSearch
 		*out = new([]string)

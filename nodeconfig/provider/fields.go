@@ -25,6 +25,23 @@ type Port struct {
 	Path *field.Path
 }
 
+// Overlaps tells whether both ports of the host cannot be listened on at once. No
+// address is loopback.
+func (p Port) Overlaps(other Port) bool {
+	if p.Host == 0 || p.Host != other.Host || p.Protocol != other.Protocol {
+		return false
+	}
+	a, b := p.listens(), other.listens()
+	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
+}
+
+func (p Port) listens() netip.Addr {
+	if p.Address.IsValid() {
+		return p.Address
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
 // largestRange bounds a range of ports: the container engine runs a process for
 // each.
 const largestRange = 1024
@@ -33,21 +50,17 @@ const largestRange = 1024
 func Ports(mappings []v1alpha1.PortMapping, path *field.Path) ([]Port, field.ErrorList) {
 	var all []Port
 	var errs field.ErrorList
-	type target struct {
-		address  netip.Addr
-		port     uint16
-		protocol string
-	}
-	seen := map[target]bool{}
+	seen := map[uint16][]Port{}
 	for i, m := range mappings {
 		ports, problems := mapping(m, path.Index(i))
 		errs = append(errs, problems...)
 		for _, p := range ports {
-			key := target{p.Address, p.Host, p.Protocol}
-			if p.Host != 0 && seen[key] {
+			if slices.ContainsFunc(seen[p.Host], p.Overlaps) {
 				errs = append(errs, field.Duplicate(p.Path, p.Host))
 			}
-			seen[key] = true
+			if p.Host != 0 {
+				seen[p.Host] = append(seen[p.Host], p)
+			}
 			all = append(all, p)
 		}
 	}

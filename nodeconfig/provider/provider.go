@@ -8,6 +8,7 @@ package provider
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,6 +39,13 @@ func ControlPlane(raw *runtime.RawExtension, path *field.Path) (v1alpha1.Control
 		_, problems := address(s.Address, path.Child("apiServer", "address"))
 		errs = append(errs, problems...)
 		errs = append(errs, portOrZero(s.Port, path.Child("apiServer", "port"))...)
+	}
+	_, problems := Ports(c.PortMappings, path.Child("portMappings"))
+	errs = append(errs, problems...)
+	for i, m := range c.PortMappings {
+		if strings.EqualFold(m.Protocol, "SCTP") {
+			errs = append(errs, field.NotSupported(path.Child("portMappings").Index(i).Child("protocol"), m.Protocol, []string{"TCP", "UDP"}))
+		}
 	}
 	errs = append(errs, checkSearch(c.DNSSearch, path.Child("dnsSearch"))...)
 	errs = append(errs, checkProxy(c.Proxy, path.Child("proxy"))...)

@@ -185,7 +185,7 @@ func publishedFor(kind graph.Kind, name string) (shoot string, published bool) {
 	case graph.Secret:
 		suffixes = []string{"kubeconfig", "monitoring", "ssh-keypair", "ssh-keypair.old"}
 	case graph.ConfigMap:
-		suffixes = []string{"ca-cluster", "ca-kubelet"}
+		suffixes = []string{"ca-cluster", "ca-kubelet", "ports"}
 	case graph.InternalSecret:
 		suffixes = []string{"ca-client", "pki"}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
@@ -20,12 +22,15 @@ import (
 // the words of loam.dev.
 func validateProviderConfigs(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	p := shoot.Spec.Provider
-	_, errs := provider.ControlPlane(p.ControlPlaneConfig, path.Child("controlPlaneConfig"))
+	own, errs := provider.ControlPlane(p.ControlPlaneConfig, path.Child("controlPlaneConfig"))
 	if p.InfrastructureConfig != nil {
 		errs = append(errs, field.Forbidden(path.Child("infrastructureConfig"), "a cluster of provider type local has none: its machines are this host's"))
 	}
-	type place struct{ address, protocol, port string }
-	taken := map[place]string{}
+	var taken []takenPort
+	if len(errs) == 0 {
+		taken = clusterPorts(own, path.Child("controlPlaneConfig"))
+		errs = append(errs, twice(taken, nil)...)
+	}
 	for i, worker := range p.Workers {
 		at := path.Child("workers").Index(i).Child("providerConfig")
 		config, problems := provider.Worker(worker.ProviderConfig, int(worker.Minimum), at)
@@ -37,15 +42,46 @@ func validateProviderConfigs(shoot *core.Shoot, path *field.Path) field.ErrorLis
 			errs = append(errs, field.Invalid(at.Child("image"), config.Image, "must be of Kubernetes "+shoot.Spec.Kubernetes.Version+", the cluster's version"))
 		}
 		ports, _ := provider.Ports(config.ExtraPortMappings, at.Child("extraPortMappings"))
+		var pool []takenPort
 		for _, port := range ports {
-			if port.Host == 0 {
-				continue
+			pool = append(pool, takenPort{port, fmt.Sprintf("pool %q", worker.Name)})
+		}
+		errs = append(errs, twice(pool, taken)...)
+		taken = append(taken, pool...)
+	}
+	return errs
+}
+
+// takenPort is a port of the host and who has it.
+type takenPort struct {
+	provider.Port
+	holder string
+}
+
+// clusterPorts are the ports of the host that are asked for beside the pools.
+func clusterPorts(own v1alpha1.ControlPlaneConfig, path *field.Path) []takenPort {
+	var all []takenPort
+	if s := own.APIServer; s != nil {
+		address, _ := netip.ParseAddr(s.Address) // it was looked at; empty is loopback
+		all = append(all, takenPort{provider.Port{Address: address, Host: uint16(s.Port), Protocol: "TCP", Path: path.Child("apiServer", "port")}, "the API server"})
+	}
+	ports, _ := provider.Ports(own.PortMappings, path.Child("portMappings")) // they were looked at
+	for _, port := range ports {
+		all = append(all, takenPort{port, "controlPlaneConfig.portMappings"})
+	}
+	return all
+}
+
+// twice names ports that another of the cluster has; those of one list among
+// themselves were looked at where it was read.
+func twice(ports, taken []takenPort) field.ErrorList {
+	var errs field.ErrorList
+	for i, port := range ports {
+		for _, other := range append(slices.Clone(taken), ports[:i]...) {
+			if port.holder != other.holder && port.Overlaps(other.Port) {
+				errs = append(errs, field.Invalid(port.Path, port.Host, other.holder+" has this port of the host"))
+				break
 			}
-			key := place{port.Address.String(), port.Protocol, fmt.Sprint(port.Host)}
-			if other, twice := taken[key]; twice && other != worker.Name {
-				errs = append(errs, field.Invalid(port.Path, port.Host, fmt.Sprintf("pool %q has this port of the host", other)))
-			}
-			taken[key] = worker.Name
 		}
 	}
 	return errs
@@ -65,7 +101,7 @@ func tagged(image string) string {
 
 // validateProviderConfigChange refuses what a cluster that exists cannot take:
 // a machine keeps its mounts, ports and configuration for its life. Pools come
-// and go with theirs. A cluster that could not be made may change.
+// and go with theirs, and the garden itself listens on portMappings. A cluster that could not be made may change.
 func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) field.ErrorList {
 	last := old.Status.LastOperation
 	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
@@ -73,7 +109,7 @@ func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) fiel
 		return nil
 	}
 	path := spec.Child("provider")
-	errs := unchanged(shoot.Spec.Provider.ControlPlaneConfig, old.Spec.Provider.ControlPlaneConfig, path.Child("controlPlaneConfig"))
+	errs := unchanged(shoot.Spec.Provider.ControlPlaneConfig, old.Spec.Provider.ControlPlaneConfig, path.Child("controlPlaneConfig"), "portMappings")
 	for i, worker := range shoot.Spec.Provider.Workers {
 		at := slices.IndexFunc(old.Spec.Provider.Workers, func(w core.Worker) bool { return w.Name == worker.Name })
 		if at >= 0 && old.Spec.Provider.Workers[at].Minimum > 0 {

@@ -205,14 +205,14 @@ func Disk(use, path string) (doctor.Disk, error) {
 	}
 }
 
-// Holder says which process listens on a TCP address of this host; empty when
-// none does. One that cannot be seen is called so.
-func Holder(address netip.AddrPort) (string, error) {
+// Holder says which process listens on an address of this host, by "tcp" or
+// "udp"; empty when none does. One that cannot be seen is called so.
+func Holder(address netip.AddrPort, protocol string) (string, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return "", err
 	}
-	inode, found := listening(fs, address)
+	inode, found := listening(fs, address, protocol)
 	if !found {
 		return "", nil
 	}
@@ -221,16 +221,28 @@ func Holder(address netip.AddrPort) (string, error) {
 
 const unseenProcess = "a process that cannot be seen from here (try as root)"
 
-// listen is the state of a socket that listens (TCP_LISTEN of the kernel).
-const listen = 10
+// States of a socket that waits for whoever comes: TCP_LISTEN of the kernel, and
+// TCP_CLOSE, which UDP has instead.
+const (
+	listen    = 10
+	listenUDP = 7
+)
 
-func listening(fs procfs.FS, address netip.AddrPort) (inode uint64, found bool) {
+func listening(fs procfs.FS, address netip.AddrPort, protocol string) (inode uint64, found bool) {
 	// A kernel without IPv6 has no file of it.
+	state := uint64(listen)
 	four, _ := fs.NetTCP()
 	six, _ := fs.NetTCP6()
-	for _, line := range append(four, six...) {
+	lines := append(four, six...)
+	if protocol == "udp" {
+		state = listenUDP
+		four, _ := fs.NetUDP()
+		six, _ := fs.NetUDP6()
+		lines = procfs.NetTCP(append(four, six...))
+	}
+	for _, line := range lines {
 		local, ok := netip.AddrFromSlice(line.LocalAddr)
-		if !ok || line.St != listen || line.LocalPort != uint64(address.Port()) {
+		if !ok || line.St != state || line.LocalPort != uint64(address.Port()) {
 			continue
 		}
 		if local = local.Unmap(); local.IsUnspecified() || address.Addr().IsUnspecified() || local == address.Addr() {

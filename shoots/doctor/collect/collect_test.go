@@ -87,13 +87,13 @@ func TestHolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), netip.MustParseAddrPort(l.Addr().String()).Port())
-		if holder, err := collect.Holder(at); err != nil || !strings.Contains(holder, "collect.test (process ") {
+		if holder, err := collect.Holder(at, "tcp"); err != nil || !strings.Contains(holder, "collect.test (process ") {
 			t.Errorf("%s is held by %q, %v", at, holder, err)
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if holder, err := collect.Holder(at); err != nil || holder != "" {
+		if holder, err := collect.Holder(at, "tcp"); err != nil || holder != "" {
 			t.Errorf("%s, which is free, is held by %q, %v", at, holder, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 	"github.com/loam-cloud/loam/shoots"
+	"github.com/loam-cloud/loam/shoots/ports"
 )
 
 // components are the settings of Kubernetes' programs that a Shoot has words for.
@@ -72,4 +73,16 @@ func workerConfig(pool *shoots.Pool, raw *runtime.RawExtension, path *field.Path
 		})
 	}
 	return nil
+}
+
+// Mappings are the ports of this host that a Shoot asks for and that lead to any
+// node. One whose configuration is wrong has none.
+func Mappings(shoot *gardencorev1beta1.Shoot) []ports.Mapping {
+	path := field.NewPath("spec", "provider", "controlPlaneConfig")
+	config, problems := provider.ControlPlane(shoot.Spec.Provider.ControlPlaneConfig, path)
+	if len(problems) > 0 {
+		return nil
+	}
+	all, _ := provider.Ports(config.PortMappings, path) // they were looked at
+	return ports.MappingsOf(all)
 }
