@@ -25,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
@@ -116,11 +115,7 @@ type state struct {
 
 // Run follows the cluster until the context ends. Ports stay open then: who
 // follows next takes them over, or closes them.
-func (f *Follower) Run(ctx context.Context, config *rest.Config) error {
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("connecting to cluster %q: %w", f.Title, err)
-	}
+func (f *Follower) Run(ctx context.Context, client kubernetes.Interface) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim))
 	s := &state{
 		Follower: f, client: client,

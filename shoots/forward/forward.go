@@ -81,7 +81,7 @@ type Config struct {
 type Forwarder struct {
 	config      Config
 	connections chan struct{}
-	flows       chan struct{}
+	tokens      chan struct{} // of UDP flows
 
 	mu     sync.Mutex
 	open   map[key]*listener
@@ -98,7 +98,7 @@ func New(c Config) *Forwarder {
 	}
 	return &Forwarder{
 		config: c, open: map[key]*listener{},
-		connections: make(chan struct{}, maxConnections), flows: make(chan struct{}, maxFlows),
+		connections: make(chan struct{}, maxConnections), tokens: make(chan struct{}, maxFlows),
 	}
 }
 
@@ -145,12 +145,11 @@ func (f *Forwarder) Serve(c Cluster, wants []ports.Want) map[string]ports.Outcom
 	}
 	// What goes makes room for what comes.
 	f.closeAll(func(k key) bool { return k.cluster == c.ID && !wanted[k] })
-	// Those that can have one port only come first, and those that had one before
-	// them that never had.
+	// Those that had a port have it again, then come those that can have one only.
 	for _, turn := range []func(ports.Want) bool{
-		func(w ports.Want) bool { return w.Fixed },
-		func(w ports.Want) bool { return !w.Fixed && w.Kept.IsValid() },
-		func(w ports.Want) bool { return !w.Fixed && !w.Kept.IsValid() },
+		func(w ports.Want) bool { return w.Kept.IsValid() },
+		func(w ports.Want) bool { return !w.Kept.IsValid() && w.Fixed },
+		func(w ports.Want) bool { return !w.Kept.IsValid() && !w.Fixed },
 	} {
 		for _, w := range wants {
 			if w.Listen.IsValid() && turn(w) {

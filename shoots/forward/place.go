@@ -55,7 +55,7 @@ func (f *Forwarder) place(l *listener, reserved []Binding, w ports.Want) ports.O
 			return o
 		}
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EMFILE) {
-			break // no other port will do better
+			return f.refused(at, l.protocol, err) // no other port will do better
 		}
 	}
 	if o.Holder == "" && o.Problem == "" {

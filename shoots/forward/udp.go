@@ -76,7 +76,7 @@ func (f *flows) flow(ctx context.Context, client netip.AddrPort) *flow {
 		f.endOldest()
 	}
 	select {
-	case f.Forwarder.flows <- struct{}{}:
+	case f.tokens <- struct{}{}:
 	default:
 		return nil
 	}
@@ -85,7 +85,7 @@ func (f *flows) flow(ctx context.Context, client netip.AddrPort) *flow {
 	one.touch()
 	f.known[client] = one
 	f.all.Go(func() {
-		defer func() { <-f.Forwarder.flows }()
+		defer func() { <-f.tokens }()
 		defer cancel()
 		f.carry(ctx, one)
 		f.mu.Lock()

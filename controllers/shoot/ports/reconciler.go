@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -43,6 +45,9 @@ type Reconciler struct {
 	Clock    clock.WithTicker
 	Config   Config
 	Machines machines.Driver
+	// Connect and Clientset make clients for a cluster; nil means real ones.
+	Connect   func(*rest.Config) (client.Client, error)
+	Clientset func(*rest.Config) (kubernetes.Interface, error)
 	// Forward listens for all clusters. It is closed with the manager.
 	Forward *forward.Forwarder
 
@@ -69,11 +74,11 @@ const renewal = 12 * time.Hour
 // Reconcile begins or ends to follow one cluster.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	shoot := &gardencorev1beta1.Shoot{}
-	err := r.Client.Get(ctx, request.NamespacedName, shoot)
-	if client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(r.Client.Get(ctx, request.NamespacedName, shoot))
+	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err != nil || shoot.DeletionTimestamp != nil || shoot.Spec.SeedName == nil || *shoot.Spec.SeedName != r.Config.SeedName {
+	if shoot.Name == "" || shoot.DeletionTimestamp != nil || shoot.Spec.SeedName == nil || *shoot.Spec.SeedName != r.Config.SeedName {
 		r.stop(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
@@ -105,7 +110,7 @@ func (r *Reconciler) follow(ctx context.Context, shoot *gardencorev1beta1.Shoot)
 	if err != nil {
 		return err
 	}
-	flow := shoots.Flow{Machines: r.Machines, Clock: r.Clock}
+	flow := shoots.Flow{Machines: r.Machines, Clock: r.Clock, Connect: r.Connect}
 	server, err := flow.Endpoint(ctx, cluster)
 	if err != nil {
 		return err
@@ -124,6 +129,10 @@ func (r *Reconciler) follow(ctx context.Context, shoot *gardencorev1beta1.Shoot)
 	if err != nil {
 		return err
 	}
+	clientset, err := r.clientset(config)
+	if err != nil {
+		return fault.Wrap(fault.Internal, err)
+	}
 	before, err := r.read(ctx, shoot)
 	if err != nil {
 		return err
@@ -141,8 +150,15 @@ func (r *Reconciler) follow(ctx context.Context, shoot *gardencorev1beta1.Shoot)
 	r.running.begin(key, &run{
 		id: cluster.ID, identity: identity, began: r.Clock.Now(), follower: f,
 		logger: log.FromContext(ctx).WithValues("cluster", title(key)),
-	}, config)
+	}, clientset)
 	return nil
+}
+
+func (r *Reconciler) clientset(config *rest.Config) (kubernetes.Interface, error) {
+	if r.Clientset != nil {
+		return r.Clientset(config)
+	}
+	return kubernetes.NewForConfig(config)
 }
 
 // stop ends following a cluster, and closes its ports.

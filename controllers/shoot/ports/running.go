@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/loam-cloud/loam/shoots/follow"
 )
@@ -51,7 +51,7 @@ func (a *running) current(key types.NamespacedName, identity string, now time.Ti
 }
 
 // begin has a follower work, after the one before has ended.
-func (a *running) begin(key types.NamespacedName, r *run, config *rest.Config) {
+func (a *running) begin(key types.NamespacedName, r *run, client kubernetes.Interface) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -68,7 +68,7 @@ func (a *running) begin(key types.NamespacedName, r *run, config *rest.Config) {
 	r.ended = make(chan struct{})
 	go func() {
 		defer close(r.ended)
-		if err := r.follower.Run(ctx, config); err != nil {
+		if err := r.follower.Run(ctx, client); err != nil {
 			r.logger.Error(err, "Ports of a cluster are not followed")
 		}
 	}()
