@@ -16,17 +16,20 @@ func TestControlPlane(t *testing.T) {
 	for text, want := range map[string]string{
 		"":         "",
 		head + `}`: "",
-		head + `,"apiServer":{"address":"::1","port":6443},"dnsSearch":[]}`: "",
-		head + `,"proxy":{"httpsProxy":"http://p:3128","noProxy":["10.0.0.0/8"]}}`:    "",
+		head + `,"apiServer":{"address":"::1","port":6443},"dnsSearch":[]}`:                                                                        "",
+		head + `,"proxy":{"httpsProxy":"http://p:3128","noProxy":["10.0.0.0/8"]}}`:                                                                 "",
+		head + `,"portMappings":[{"containerPortRange":"1-2","hostPortRange":"11-12"},{"containerPort":1},{"containerPort":1}]}`:                   "",
+		head + `,"portMappings":[{"containerPort":1,"protocol":"SCTP"},{"containerPortRange":"1-3","hostPortRange":"1-2"},{"containerPort":-1}]}`:  "config.portMappings[0].protocol, config.portMappings[1].hostPortRange, config.portMappings[2].containerPort",
+		head + `,"portMappings":[{"containerPort":1,"hostPort":9},{"containerPortRange":"1-3","hostPortRange":"8-10","listenAddress":"0.0.0.0"}]}`: "config.portMappings[1].hostPortRange",
 		`{}`:      "apiVersion, config.kind",
 		`[]`:      "config",
 		`{"a":1}`: "config.a, config.apiVersion, config.kind",
-		`{"apiVersion":"loam.dev/v1","kind":"WorkerConfig"}`:                        "config.apiVersion, config.kind",
-		head + `,"apiServer":{"port":6443,"colour":"red"}}`:                         "config.apiServer.colour",
-		head + `,"APIServer":{}}`:                                                   "config.APIServer",
-		head + `,"apiServer":{"address":"localhost","port":-1}}`:                    "config.apiServer.address, config.apiServer.port",
+		`{"apiVersion":"loam.dev/v1","kind":"WorkerConfig"}`:                                       "config.apiVersion, config.kind",
+		head + `,"apiServer":{"port":6443,"colour":"red"}}`:                                        "config.apiServer.colour",
+		head + `,"APIServer":{}}`:                                                                  "config.APIServer",
+		head + `,"apiServer":{"address":"localhost","port":-1}}`:                                   "config.apiServer.address, config.apiServer.port",
 		head + `,"proxy":{"httpProxy":"http://me:hush@p:1","httpsProxy":"p:1","noProxy":["a b"]}}`: "config.proxy.httpProxy, config.proxy.httpsProxy, config.proxy.noProxy[0]",
-		head + `,"containerdConfigPatches":["["],"kubeadmConfigPatches":["a: b"]}`:  "config.containerdConfigPatches[0], config.kubeadmConfigPatches[0]",
+		head + `,"containerdConfigPatches":["["],"kubeadmConfigPatches":["a: b"]}`:                 "config.containerdConfigPatches[0], config.kubeadmConfigPatches[0]",
 	} {
 		_, problems := provider.ControlPlane(&runtime.RawExtension{Raw: []byte(text)}, field.NewPath("config"))
 		compare(t, text, want, problems)

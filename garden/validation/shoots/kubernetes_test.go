@@ -175,6 +175,9 @@ func TestLocalConfigStays(t *testing.T) {
 		"mounts and ports": {made, func(s *core.Shoot) {
 			worker(s).ProviderConfig = raw(workerConfig + `,"extraMounts":[{"hostPath":"/a","containerPath":"/a"}],"extraPortMappings":[{"containerPort":81}]}`)
 		}, []string{pool + ".providerConfig.extraMounts: cannot be changed", pool + ".providerConfig.extraPortMappings: cannot be changed"}},
+		"ports that the garden listens on": {made, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"dnsSearch":["a"],"portMappings":[{"containerPort":81}]}`)
+		}, nil},
 		"a new pool has its own": {made, func(s *core.Shoot) {
 			second := worker(s).DeepCopy()
 			second.Name, second.ProviderConfig = "second", raw(workerConfig+`,"extraMounts":[{"hostPath":"/a","containerPath":"/a"}]}`)
@@ -245,6 +248,13 @@ func TestLocal(t *testing.T) {
 			second.Name = "second"
 			s.Spec.Provider.Workers = append(s.Spec.Provider.Workers, *second)
 		}), want: []string{"spec.provider.workers[1].providerConfig.extraPortMappings[0].hostPort: has this port"}},
+		"ports of the host that the API server and mappings have": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"apiServer":{"port":8080},"portMappings":[{"hostPortRange":"8079-8080","containerPortRange":"1-2"},{"containerPort":3,"hostPort":9090}]}`)
+			worker(s).Minimum, worker(s).ProviderConfig = 1, raw(workerConfig+`,"extraPortMappings":[{"containerPort":80,"hostPort":9090,"listenAddress":"0.0.0.0"}]}`)
+		}), want: []string{
+			"spec.provider.controlPlaneConfig.portMappings[0].hostPortRange: the API server has this port",
+			pool + ".providerConfig.extraPortMappings[0].hostPort: portMappings has this port",
+		}},
 		"pool with that name":   {change: local(func(s *core.Shoot) { worker(s).Name = "control-plane" }), want: []string{pool + ".name: has to hold the control plane"}},
 		"three control planes":  {change: local(func(s *core.Shoot) { hold(worker(s)); worker(s).Minimum, worker(s).Maximum = 3, 3 }), want: []string{pool + ".minimum: a control plane has 1 machine"}},
 		"high availability":     {change: local(func(s *core.Shoot) { tolerate(s, core.FailureToleranceTypeNode) }), want: []string{"spec.controlPlane.highAvailability: one machine"}},
