@@ -148,7 +148,7 @@ func (s *state) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		var retry <-chan time.Time
 		if err := s.step(ctx); err != nil && ctx.Err() == nil {
-			s.Logger.Info("Ports of a cluster are not as they should be yet", "cluster", s.Title, "problem", err.Error())
+			s.Logger.Info("Ports of a cluster are not as they should be yet", "problem", err.Error())
 			retry = s.Clock.After(again)
 		}
 		select {

@@ -141,15 +141,16 @@ func (r *Reconciler) follow(ctx context.Context, shoot *gardencorev1beta1.Shoot)
 	for _, l := range before {
 		kept[l.ID] = l.Address
 	}
+	logger := log.FromContext(ctx).WithValues("cluster", title(key))
 	f := follow.New(follow.Config{
 		ID: cluster.ID, Title: title(key), Machines: r.Machines, Forward: r.Forward, Clock: r.Clock,
 		Listen: r.Config.Listen, Advertise: r.Config.Advertise, Kept: kept,
+		Logger: logger,
 		Report: func(ctx context.Context, lines []ports.Line) error { return r.write(ctx, shoot, lines) },
 	})
 	f.SetMappings(target.Mappings(shoot))
 	r.running.begin(key, &run{
-		id: cluster.ID, identity: identity, began: r.Clock.Now(), follower: f,
-		logger: log.FromContext(ctx).WithValues("cluster", title(key)),
+		id: cluster.ID, identity: identity, began: r.Clock.Now(), follower: f, logger: logger,
 	}, clientset)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	shootports "github.com/loam-cloud/loam/controllers/shoot/ports"
@@ -128,7 +130,8 @@ func (h *harness) begin() {
 
 func (h *harness) reconcile() {
 	h.Helper()
-	if _, err := h.reconciler.Reconcile(h.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "garden-local", Name: "demo"}}); err != nil {
+	ctx := log.IntoContext(h.Context(), logr.Discard())
+	if _, err := h.reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "garden-local", Name: "demo"}}); err != nil {
 		h.Fatal(err)
 	}
 }
