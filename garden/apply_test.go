@@ -98,9 +98,9 @@ func get(tb testing.TB, path string, header http.Header) ([]byte, http.Header) {
 	return body, answer.Header
 }
 
-// TestExplain wants a description of every property that "kubectl explain"
-// would show on the first level of every kind's spec, and for each definition
-// the kind that it belongs to.
+// TestExplain wants a description of everything that "kubectl explain" would
+// show on the first level of every kind, of its spec and of its status, and for
+// each definition the kind that it belongs to.
 func TestExplain(t *testing.T) {
 	for _, s := range samples() {
 		t.Run(s.resource.Version+" "+s.kind, func(t *testing.T) {
@@ -124,9 +124,18 @@ func TestExplain(t *testing.T) {
 				if definition.Description == "" {
 					t.Errorf("%s has no description", name)
 				}
-				for property, described := range document.Components.Schemas[name+"Spec"].Properties {
-					if described.Description == "" {
-						t.Errorf("%sSpec.%s has no description", name, property)
+				for _, part := range []string{"", "Spec", "Status"} {
+					properties := document.Components.Schemas[name+part].Properties
+					if part == "" && len(properties) < 4 {
+						t.Errorf("%s has only %d properties: what it is about is not among them", name, len(properties))
+					}
+					if _, has := document.Components.Schemas[name].Properties[strings.ToLower(part)]; has && len(properties) == 0 {
+						t.Errorf("%s%s has no properties", name, part)
+					}
+					for property, described := range properties {
+						if described.Description == "" {
+							t.Errorf("%s%s.%s has no description", name, part, property)
+						}
 					}
 				}
 			}

@@ -1,10 +1,12 @@
 package garden_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -21,6 +23,16 @@ const (
 	noLogFlush   = 2
 )
 
+// unproven says what a run without this test leaves open. A user namespace is no
+// way around: in one Linux mounts no file system of a disk, and those that it does
+// mount have no pages that could be lost.
+const unproven = "NOT PROVEN on this host: that a garden whose disk loses its power, with all that was not synced, has everything that it acknowledged. " +
+	"It takes the root of the host, who may mount an ext4 file system and stop it. That kill -9 loses nothing is proven by TestKillLosesNothing"
+
+// mayNot is what mount says to a root that is none on the host, as in a user
+// namespace or a container with few rights.
+var mayNot = regexp.MustCompile(`(?i)permission denied|not permitted|must be superuser|failed to setup loop device`)
+
 // disk is a file system of its own that can lose its power.
 type disk struct {
 	image, mountpoint string
@@ -29,7 +41,7 @@ type disk struct {
 func newDisk(t *testing.T) *disk {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a file system")
+		t.Skip(unproven)
 	}
 	dir := t.TempDir()
 	d := &disk{image: filepath.Join(dir, "image"), mountpoint: filepath.Join(dir, "disk")}
@@ -52,6 +64,9 @@ func newDisk(t *testing.T) *disk {
 func (d *disk) mount(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command("mount", "-o", "loop", d.image, d.mountpoint).CombinedOutput(); err != nil {
+		if mayNot.Match(out) {
+			t.Skipf("%s (%s)", unproven, bytes.TrimSpace(out))
+		}
 		t.Fatalf("mounting %s: %v\n%s", d.image, err, out)
 	}
 }

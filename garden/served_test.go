@@ -23,6 +23,8 @@ import (
 type server struct {
 	// config has all rights; nil is the garden's.
 	config *rest.Config
+	// apart leaves Kubernetes' kinds to the garden of this test binary.
+	apart bool
 }
 
 // newAggregated runs a server beside the garden and puts there what every garden
@@ -31,7 +33,7 @@ func newAggregated(t *testing.T) server {
 	t.Helper()
 	replica := aggregatedtest.Run(t, newNamespace(t, "apart-"+rand.String(5)).Name, gardentest.Etcd(t))
 	replica.Furnish(t)
-	return server{replica.Config}
+	return server{replica.Config, true}
 }
 
 func (s server) rest(tb testing.TB) *rest.Config {
@@ -55,13 +57,13 @@ func (s server) client(tb testing.TB) client.Client {
 func (s server) ensure(tb testing.TB, objects ...client.Object) {
 	tb.Helper()
 	for _, object := range objects {
-		kind, err := s.client(tb).GroupVersionKindFor(object)
+		c := s.client(tb)
+		kind, err := c.GroupVersionKindFor(object)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		c := gardentest.Client(tb)
-		if strings.HasSuffix(kind.Group, ".gardener.cloud") {
-			c = s.client(tb)
+		if s.apart && !strings.HasSuffix(kind.Group, ".gardener.cloud") {
+			c = gardentest.Client(tb)
 		}
 		if err := c.Create(context.Background(), object); err != nil && !apierrors.IsAlreadyExists(err) {
 			tb.Fatalf("creating %s %q: %v", kind.Kind, object.GetName(), err)

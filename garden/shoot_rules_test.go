@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -153,6 +154,36 @@ func TestShootOfABinding(t *testing.T) {
 		wantText(t, user.Create(ctx, bound("theirs", binding)), "spec.credentialsBindingName: Forbidden", "may not get credentialsbindings")
 	}
 	if err := user.Create(ctx, bound("own", "open")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestShootWithASeed wants who chooses the seed of a new Shoot to have the right
+// of the subresource by which it is chosen afterwards.
+func TestShootWithASeed(t *testing.T) {
+	ctx, namespace := context.Background(), gardentest.Namespace(t)
+	user := as(t, "owner-"+namespace, namespace)
+	chosen := func(name, seed string) *v1beta1.Shoot {
+		shoot := newShoot(namespace, name)
+		shoot.Spec.SeedName = &seed
+		return shoot
+	}
+	wantText(t, user.Create(ctx, chosen("theirs", "local")), "spec.seedName: Forbidden", "may not update shoots/binding", namespace+"/theirs")
+	wantText(t, user.Create(ctx, chosen("theirs", "nowhere")), `spec.seedName: Not found: "nowhere"`, "spec.seedName: Forbidden")
+	if err := user.Create(ctx, newShoot(namespace, "free")); err != nil {
+		t.Errorf("without a seed: %v", err)
+	}
+	create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "binds"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{"core.gardener.cloud"}, Resources: []string{"shoots/binding"}, Verbs: []string{"update"},
+	}}})
+	create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "binds"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "binds"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "owner-" + namespace}},
+	})
+	eventually(t, "the right to choose", func() error { return user.Create(ctx, chosen("own", "local")) })
+	// Who made it is looked at once: afterwards it is changed like any other.
+	own := chosen("own", "local")
+	if err := user.Patch(ctx, own, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"purpose":"testing"}}`))); err != nil {
 		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	kubev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/garden"
@@ -109,35 +110,31 @@ func TestDiskFormat(t *testing.T) {
 			t.Fatalf("creating %T: %v", object, err)
 		}
 	}
-	for _, s := range samples() {
-		if s.kind == "Machine" || s.kind == "Quota" || s.kind == "ControllerDeployment" {
-			if err := c.Create(ctx, s.object(t, "garden-local", "disk-"+s.resource.Version)); err != nil {
-				t.Fatalf("creating %s: %v", s.kind, err)
-			}
+	all := server{config: g.RESTConfig()}.samples()
+	for _, s := range all {
+		if err := c.Create(ctx, s.object(t, "garden-local", "disk-"+s.resource.Version)); err != nil {
+			t.Fatalf("creating %s: %v", s.kind, err)
 		}
 	}
 	stop(t, g)
 
 	content := rawStore(t, dataDir)
+	for _, s := range all {
+		wantStored(t, content, s, "disk-"+s.resource.Version)
+	}
 	protobuf, encrypted := []byte("k8s\x00"), []byte("k8s:enc:secretbox:v1:")
 	for key, prefix := range map[string][]byte{
 		"/registry/core.gardener.cloud/shoots/garden-local/disk":                   protobuf,
 		"/registry/core.gardener.cloud/projects/local":                             protobuf,
-		"/registry/core.gardener.cloud/quotas/garden-local/disk-v1beta1":           protobuf,
 		"/registry/core.gardener.cloud/internalsecrets/garden-local/disk":          encrypted,
 		"/registry/secrets/garden-local/disk":                                      encrypted,
 		"/registry/configmaps/garden-local/disk":                                   protobuf,
-		"/registry/core.gardener.cloud/controllerdeployments/disk-v1beta1":         append(slices.Clone(protobuf), "\n\x1c\n\x16core.gardener.cloud/v1\x12"...)[:4],
-		"/registry/loam.dev/machines/garden-local/disk-v1alpha1":                   []byte(`{"kind":"Machine","apiVersion":"loam.dev/v1alpha1"`),
 		"/registry/apiregistration.k8s.io/apiservices/v1beta1.core.gardener.cloud": nil,
 	} {
 		value, found := content[key]
 		if !found || !bytes.HasPrefix(value, prefix) {
 			t.Errorf("%s: got %.40q (found: %v), want it to begin with %q", key, value, found, prefix)
 		}
-	}
-	if value := content["/registry/core.gardener.cloud/controllerdeployments/disk-v1beta1"]; !bytes.Contains(value, []byte("core.gardener.cloud/v1\x12")) {
-		t.Errorf("a ControllerDeployment is not stored as v1: %.60q", value)
 	}
 	for key, value := range content {
 		if bytes.Contains(value, []byte(clearText)) {
@@ -153,6 +150,43 @@ func TestDiskFormat(t *testing.T) {
 	secret := &v1beta1.InternalSecret{}
 	if err := clientOf(t, again).Get(ctx, client.ObjectKey{Namespace: "garden-local", Name: "disk"}, secret); err != nil || string(secret.Data["key"]) != clearText {
 		t.Errorf("after a restart: got %q, %v", secret.Data["key"], err)
+	}
+}
+
+// wantStored wants a sample of that name in its group's folder, as protobuf of
+// the version that is stored. InternalSecrets are encrypted, and the kinds of
+// loam.dev have no protobuf.
+func wantStored(t *testing.T, content map[string][]byte, s sample, name string) {
+	t.Helper()
+	key := "/registry/" + s.resource.Group + "/" + s.resource.Resource + "/"
+	if s.namespaced {
+		key += s.namespace("garden-local") + "/"
+	}
+	value, found := content[key+name]
+	version := s.resource.GroupVersion().String()
+	if s.kind == "ControllerDeployment" {
+		version = "core.gardener.cloud/v1"
+	}
+	stored := runtime.Unknown{}
+	switch {
+	case !found:
+		t.Errorf("%s %s is not at %s", version, s.kind, key+name)
+		return
+	case s.kind == "InternalSecret":
+		if !bytes.HasPrefix(value, []byte("k8s:enc:secretbox:v1:")) {
+			t.Errorf("%s: got %.40q, want it encrypted", key+name, value)
+		}
+		return
+	case s.resource.Group == "loam.dev":
+		unmarshal(t, value, &stored.TypeMeta)
+	default:
+		encoded, isProtobuf := bytes.CutPrefix(value, []byte("k8s\x00"))
+		if err := stored.Unmarshal(encoded); err != nil || !isProtobuf {
+			t.Errorf("%s: got %.40q, want protobuf: %v", key+name, value, err)
+		}
+	}
+	if stored.APIVersion != version || stored.Kind != s.kind {
+		t.Errorf("%s: is stored as %s %s, want %s %s", key+name, stored.APIVersion, stored.Kind, version, s.kind)
 	}
 }
 

@@ -17,10 +17,13 @@ const (
 // Machine reports one machine of a Shoot, as its driver last saw it. It is a
 // report: the flow that grows the cluster writes it, nothing is steered by it.
 type Machine struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
+	// Standard object metadata.
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   MachineSpec   `json:"spec"`
+	// Spec says what the machine was made for.
+	Spec MachineSpec `json:"spec"`
+	// Status is what the driver last saw.
 	Status MachineStatus `json:"status,omitempty"`
 }
 

@@ -6,6 +6,21 @@
 package v1alpha1
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ControlPlaneConfig) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.ControlPlaneConfig"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in KubeadmPatches) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.KubeadmPatches"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Listener) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.Listener"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in Machine) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.Machine"
 }
@@ -23,4 +38,29 @@ func (in MachineSpec) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in MachineStatus) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.MachineStatus"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Mount) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.Mount"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in PatchJSON6902) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.PatchJSON6902"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in PortMapping) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.PortMapping"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Proxy) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.Proxy"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in WorkerConfig) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.WorkerConfig"
 }

@@ -1,8 +1,10 @@
 package aggregated_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -69,6 +71,44 @@ func TestReplicas(t *testing.T) {
 	one.Stop()
 	if err := clientOf(t, two).Delete(t.Context(), class); err != nil {
 		t.Errorf("with one replica gone: %v", err)
+	}
+}
+
+// TestSecretsAreEncrypted looks into etcd for what an InternalSecret holds, and
+// for how everything else is stored.
+func TestSecretsAreEncrypted(t *testing.T) {
+	const clearText = "clear-text-that-must-not-be-in-etcd"
+	etcd, ns := gardentest.Etcd(t), namespace(t)
+	r := aggregatedtest.Run(t, ns, etcd)
+	secret := &v1beta1.InternalSecret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: ns}, Data: map[string][]byte{"key": []byte(clearText)}}
+	class := &v1beta1.ExposureClass{ObjectMeta: metav1.ObjectMeta{Name: "seen"}, Handler: "can-be-read"}
+	for _, object := range []client.Object{secret, class} {
+		if err := clientOf(t, r).Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Rewritten, it is encrypted anew.
+	secret.Labels = map[string]string{"a": "b"}
+	if err := clientOf(t, r).Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for key, value := range gardentest.Raw(t, etcd) {
+		if bytes.Contains(value, []byte(clearText)) || bytes.Contains(value, []byte(base64.StdEncoding.EncodeToString([]byte(clearText)))) {
+			t.Errorf("%s holds the secret in clear", key)
+		}
+		switch {
+		case strings.HasSuffix(key, "/core.gardener.cloud/internalsecrets/"+ns+"/s"):
+			found["secret"] = bytes.HasPrefix(value, []byte("k8s:enc:secretbox:v1:"))
+		case strings.HasSuffix(key, "/core.gardener.cloud/exposureclasses/seen"):
+			found["class"] = bytes.HasPrefix(value, []byte("k8s\x00")) && bytes.Contains(value, []byte("can-be-read"))
+		}
+	}
+	if !found["secret"] || !found["class"] {
+		t.Errorf("in etcd there is an encrypted secret: %v, a class as protobuf: %v", found["secret"], found["class"])
+	}
+	if err := clientOf(t, r).Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil || string(secret.Data["key"]) != clearText {
+		t.Errorf("read back %q, %v", secret.Data, err)
 	}
 }
 

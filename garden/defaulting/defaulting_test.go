@@ -1,6 +1,7 @@
 package defaulting_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -79,6 +80,38 @@ func TestVersions(t *testing.T) {
 		s.Spec.Kubernetes.Version = "1.36.4"
 		if defaulting.Create(s, facts()); *s.Spec.Provider.Workers[0].Kubernetes.Version != want {
 			t.Errorf("a pool's %q becomes %q, want %q: the control plane's where it matches", given, *s.Spec.Provider.Workers[0].Kubernetes.Version, want)
+		}
+	}
+}
+
+// TestOrderOfVersions wants the newest supported version of Kubernetes and of an
+// image, wherever in the profile it stands: nobody has to sort a profile.
+func TestOrderOfVersions(t *testing.T) {
+	f := facts()
+	kubernetes, images := f.Profile.Kubernetes.Versions, f.Profile.MachineImages[0].Versions
+	for _, reversed := range []bool{false, true} {
+		if reversed {
+			slices.Reverse(kubernetes)
+			slices.Reverse(images)
+		}
+		for turn := range len(kubernetes) * len(images) {
+			f.Profile.Kubernetes.Versions = append(slices.Clone(kubernetes[turn%len(kubernetes):]), kubernetes[:turn%len(kubernetes)]...)
+			f.Profile.MachineImages[0].Versions = append(slices.Clone(images[turn%len(images):]), images[:turn%len(images)]...)
+			for given, want := range map[string]string{"": "1.36.3", "1": "1.36.3", "1.36": "1.36.3", "1.35": "1.35.4", "1.34": "1.34.9", "1.37": "1.37"} {
+				s := shoot(worker("plain", nil))
+				s.Spec.Kubernetes.Version = given
+				defaulting.Create(s, f)
+				if s.Spec.Kubernetes.Version != want {
+					t.Fatalf("of %v: %q becomes %q, want %q", f.Profile.Kubernetes.Versions, given, s.Spec.Kubernetes.Version, want)
+				}
+				newest := "12.1.0"
+				if given == "1.35" || given == "1.34" {
+					newest = "12.2.0" // that takes no later kubelet
+				}
+				if image := s.Spec.Provider.Workers[0].Machine.Image; image == nil || image.Version != newest {
+					t.Fatalf("of %v, for %s: got image %v, want %s", f.Profile.MachineImages[0].Versions, want, image, newest)
+				}
+			}
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package gardentest
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/loam-cloud/loam/garden"
@@ -39,6 +42,30 @@ func Etcd(tb testing.TB) garden.ExternalEtcd {
 		tb.Fatal("the etcd for tests is not ready")
 	}
 	return garden.ExternalEtcd{Servers: []string{client.String()}, CAFile: filepath.Join(dir, "fixtures", "client", "cert.pem")}
+}
+
+// Raw is everything in an etcd of this package, by its key.
+func Raw(tb testing.TB, etcd garden.ExternalEtcd) map[string][]byte {
+	tb.Helper()
+	info := transport.TLSInfo{TrustedCAFile: etcd.CAFile}
+	config, err := info.ClientConfig()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: etcd.Servers, TLS: config, DialTimeout: startTimeout})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = c.Close() }() // it was only read
+	answer, err := c.Get(context.Background(), "", clientv3.WithPrefix())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	content := map[string][]byte{}
+	for _, kv := range answer.Kvs {
+		content[string(kv.Key)] = kv.Value
+	}
+	return content
 }
 
 // FreeAddress is an address on loopback that nothing listens on.

@@ -12865,20 +12865,23 @@ func schema_loam_cloud_loam_api_v1alpha1_Machine(ref common.ReferenceCallback) c
 					},
 					"metadata": {
 						SchemaProps: spec.SchemaProps{
-							Default: map[string]interface{}{},
-							Ref:     ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
+							Description: "Standard object metadata.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
 						},
 					},
 					"spec": {
 						SchemaProps: spec.SchemaProps{
-							Default: map[string]interface{}{},
-							Ref:     ref(apiv1alpha1.MachineSpec{}.OpenAPIModelName()),
+							Description: "Spec says what the machine was made for.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(apiv1alpha1.MachineSpec{}.OpenAPIModelName()),
 						},
 					},
 					"status": {
 						SchemaProps: spec.SchemaProps{
-							Default: map[string]interface{}{},
-							Ref:     ref(apiv1alpha1.MachineStatus{}.OpenAPIModelName()),
+							Description: "Status is what the driver last saw.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(apiv1alpha1.MachineStatus{}.OpenAPIModelName()),
 						},
 					},
 				},

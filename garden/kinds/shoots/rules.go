@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gardener/gardener/pkg/apis/core"
+	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	"github.com/gardener/gardener/pkg/apis/seedmanagement"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/utils/ptr"
 
@@ -46,7 +48,19 @@ func (r rules) validateWith(ctx context.Context, shoot, old *core.Shoot, freshne
 	if shoot.DeletionTimestamp != nil || facts.Binds {
 		return errs
 	}
+	if old == nil && ptr.Deref(shoot.Spec.SeedName, "") != "" {
+		errs = append(errs, r.mayBind(ctx, shoot)...)
+	}
 	return append(errs, r.validateReferences(ctx, shoot, old, freshness)...)
+}
+
+// mayBind wants who makes a Shoot with a seed to have the right by which a seed
+// is given to one that exists: else owners could choose where their clusters go.
+func (r rules) mayBind(ctx context.Context, shoot *core.Shoot) field.ErrorList {
+	return r.objects.Allowed(ctx, field.NewPath("spec", "seedName"), authorizer.AttributesRecord{
+		Verb: "update", APIGroup: core.GroupName, APIVersion: v1beta1.SchemeGroupVersion.Version, Resource: "shoots", Subresource: "binding",
+		Namespace: shoot.Namespace, Name: shoot.Name,
+	})
 }
 
 // facts reads what the rules look at. Its problems are that something could not

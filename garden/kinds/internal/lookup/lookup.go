@@ -114,14 +114,18 @@ func (o Objects) Allowed(ctx context.Context, path *field.Path, right authorizer
 		return field.ErrorList{field.Forbidden(path, "the request has no user")}
 	}
 	right.User, right.ResourceRequest = user, true
+	resource := right.Resource
+	if right.Subresource != "" {
+		resource += "/" + right.Subresource
+	}
 	decision, _, err := o.Authorizer.Authorize(ctx, right)
 	if decision == authorizer.DecisionAllow {
 		return nil
 	}
 	if err != nil {
-		return field.ErrorList{field.InternalError(path, fmt.Errorf("asking whether user %q may %s %s %q: %w", user.GetName(), right.Verb, right.Resource, right.Name, err))}
+		return field.ErrorList{field.InternalError(path, fmt.Errorf("asking whether user %q may %s %s %q: %w", user.GetName(), right.Verb, resource, right.Name, err))}
 	}
-	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("user %q may not %s %s %q", user.GetName(), right.Verb, right.Resource, cache.NewObjectName(right.Namespace, right.Name).String()))}
+	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("user %q may not %s %s %q", user.GetName(), right.Verb, resource, cache.NewObjectName(right.Namespace, right.Name).String()))}
 }
 
 // Seed returns a seed by its name.
