@@ -49,7 +49,7 @@ func TestExternalEtcd(t *testing.T) {
 
 	// Another folder has another key.
 	config.DataDir = t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	g, err := garden.Start(ctx, config)
 	if err == nil {

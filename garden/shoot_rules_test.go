@@ -41,6 +41,8 @@ func as(tb testing.TB, user, namespace string) client.Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	// A role reaches the authorizer's memory a moment later.
+	eventually(tb, "the role of "+user, func() error { return c.List(context.Background(), &v1beta1.ShootList{}, client.InNamespace(namespace)) })
 	return c
 }
 
@@ -98,6 +100,9 @@ func TestShootReferences(t *testing.T) {
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "open"},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "reader-" + namespace}},
 	})
+	eventually(t, "the role", func() error {
+		return user.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "open"}, &corev1.Secret{})
+	})
 	naming := func(name string) *v1beta1.Shoot {
 		shoot := newShoot(namespace, "naming")
 		shoot.Spec.Resources = []v1beta1.NamedResourceReference{{Name: "r"}}
@@ -145,6 +150,9 @@ func TestShootOfABinding(t *testing.T) {
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "open"},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "binder-" + namespace}},
 	})
+	eventually(t, "the role", func() error {
+		return user.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "open"}, &securityv1alpha1.CredentialsBinding{})
+	})
 	bound := func(shoot, binding string) *v1beta1.Shoot {
 		s := newShoot(namespace, shoot)
 		s.Spec.CredentialsBindingName = ptr.To(binding)
@@ -173,16 +181,20 @@ func TestShootWithASeed(t *testing.T) {
 	if err := user.Create(ctx, newShoot(namespace, "free")); err != nil {
 		t.Errorf("without a seed: %v", err)
 	}
-	create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "binds"}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{"core.gardener.cloud"}, Resources: []string{"shoots/binding"}, Verbs: []string{"update"},
-	}}})
-	create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "binds"},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "binds"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "owner-" + namespace}},
-	})
-	eventually(t, "the right to choose", func() error { return user.Create(ctx, chosen("own", "local")) })
-	// Who made it is looked at once: afterwards it is changed like any other.
-	own := chosen("own", "local")
+	for _, verb := range []string{"patch", "update"} {
+		name := verb + "-" + namespace
+		user := as(t, name, namespace)
+		create(t, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: verb}, Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{"core.gardener.cloud"}, Resources: []string{"shoots/binding"}, Verbs: []string{verb},
+		}}})
+		create(t, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: verb},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: verb},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: name}},
+		})
+		eventually(t, "the right to choose by "+verb, func() error { return user.Create(ctx, chosen(verb, "local")) })
+	}
+	// What chose it is looked at once: afterwards its owner changes it as any other.
+	own := chosen("patch", "local")
 	if err := user.Patch(ctx, own, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"purpose":"testing"}}`))); err != nil {
 		t.Error(err)
 	}

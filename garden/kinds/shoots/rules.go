@@ -57,10 +57,17 @@ func (r rules) validateWith(ctx context.Context, shoot, old *core.Shoot, freshne
 // mayBind wants who makes a Shoot with a seed to have the right by which a seed
 // is given to one that exists: else owners could choose where their clusters go.
 func (r rules) mayBind(ctx context.Context, shoot *core.Shoot) field.ErrorList {
-	return r.objects.Allowed(ctx, field.NewPath("spec", "seedName"), authorizer.AttributesRecord{
-		Verb: "update", APIGroup: core.GroupName, APIVersion: v1beta1.SchemeGroupVersion.Version, Resource: "shoots", Subresource: "binding",
+	right := authorizer.AttributesRecord{
+		APIGroup: core.GroupName, APIVersion: v1beta1.SchemeGroupVersion.Version, Resource: "shoots", Subresource: "binding",
 		Namespace: shoot.Namespace, Name: shoot.Name,
-	})
+	}
+	var errs field.ErrorList
+	for _, right.Verb = range []string{"patch", "update"} {
+		if errs = r.objects.Allowed(ctx, field.NewPath("spec", "seedName"), right); len(errs) == 0 {
+			break
+		}
+	}
+	return errs
 }
 
 // facts reads what the rules look at. Its problems are that something could not
