@@ -111,6 +111,8 @@ type state struct {
 	names    []string
 	reported []ports.Line
 	told     bool
+	// said is the problem that was logged last.
+	said string
 }
 
 // Run follows the cluster until the context ends. Ports stay open then: who
@@ -147,10 +149,14 @@ func (f *Follower) Run(ctx context.Context, client kubernetes.Interface) error {
 func (s *state) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		var retry <-chan time.Time
+		said := ""
 		if err := s.step(ctx); err != nil && ctx.Err() == nil {
-			s.Logger.Info("Ports of a cluster are not as they should be yet", "problem", err.Error())
+			if said = err.Error(); said != s.said {
+				s.Logger.Info("Ports of a cluster are not as they should be", "problem", said)
+			}
 			retry = s.Clock.After(again)
 		}
+		s.said = said
 		select {
 		case <-ctx.Done():
 			return

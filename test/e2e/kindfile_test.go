@@ -86,7 +86,7 @@ func TestKindFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "file"), []byte("shown\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 5)
+	ports := freePorts(t, 8)
 	facts := map[string]any{"API": ports, "Web": ports + 1, "First": ports + 2, "Last": ports + 4, "Folder": folder, "Version": version}
 	file := filepath.Join(folder, "kind.yaml")
 	var text strings.Builder
@@ -104,6 +104,7 @@ func TestKindFile(t *testing.T) {
 	t.Run("nodes", i.with(wholeNodes))
 	t.Run("networking", i.with(func(i *installation) { wholeNetworking(i, ports) }))
 	t.Run("ports", i.with(func(i *installation) { wholePorts(i, ports) }))
+	t.Run("services", i.with(func(i *installation) { wholeServices(i, ports) }))
 	t.Run("patches", i.with(wholePatches))
 	t.Run("proxy", i.with(wholeProxy))
 	t.Run("what machines were made with stays", i.with(wholeStays))
@@ -114,7 +115,8 @@ func TestKindFile(t *testing.T) {
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 search:
-	for first := 31000 + os.Getpid()%500*n; first < 60000; first += n {
+	// Not node ports: those of clusters beside may open on this host at any moment.
+	for first := 10000 + os.Getpid()%500*n; first < 20000; first += n {
 		for port := first; port < first+n; port++ {
 			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 			if err != nil {
