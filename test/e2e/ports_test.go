@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/loam-cloud/loam/shoots/ports"
@@ -72,9 +74,13 @@ func wholeServices(i *installation, first int) {
 		"default/page:80/TCP": "page", "default/balanced:%/TCP": "page", "kube-system/names:53/UDP": "names",
 		"Mapping default/page:80": "page", "Mapping kube-system/names:53": "names",
 	})
+	now := map[string]netip.AddrPort{}
+	for _, l := range i.portLines("whole") {
+		now[l.ID] = l.Address
+	}
 	for _, l := range before {
-		if now := after[lineName(l)]; l.Kind == ports.KindMapping && now.Address != l.Address && l.Address.IsValid() {
-			i.t.Errorf("%s was at %s and is at %s after a restart", lineName(l), l.Address, now.Address)
+		if l.Kind == ports.KindMapping && now[l.ID] != l.Address {
+			i.t.Errorf("%s was at %s and is at %s after a restart", l.ID, l.Address, now[l.ID])
 		}
 	}
 	at := after["default/balanced:%/TCP"].Address
@@ -101,7 +107,7 @@ func addPorts(i *installation, first, balancedPort, mapped int) {
 	eventually(i.t, time.Minute, func() error {
 		out := i.loam("cluster", "ports", "whole")
 		for _, want := range []string{
-			fmt.Sprintf("port %d of this host is taken by e2e.test (process ", mapped),
+			fmt.Sprintf("port %d of this host is taken by %s (process %d)", mapped, program(i.t), os.Getpid()),
 			fmt.Sprintf(`port %d of this host is taken by default/balanced of cluster "whole"`, balancedPort),
 		} {
 			if !strings.Contains(out, want) {
@@ -134,6 +140,16 @@ func addPorts(i *installation, first, balancedPort, mapped int) {
 	for _, at := range free {
 		eventually(i.t, time.Minute, func() error { return answers("page", at) })
 	}
+}
+
+// program is what the kernel calls this process.
+func program(t testing.TB) string {
+	t.Helper()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(name))
 }
 
 // portLines are the lines of loam cluster ports.
