@@ -59,9 +59,9 @@ type Cluster struct {
 	RuntimeConfig map[string]bool
 	// Patches are the user's for the documents of all nodes.
 	Patches v1alpha1.KubeadmPatches
-	// ControlPlanes is how many control-plane machines there are. With one,
-	// leader election is off: it costs seconds at the start.
-	ControlPlanes int
+	// ControlPlanes are all machines of the control plane, whose etcds begin as one
+	// cluster. With one, leader election is off: it costs seconds at the start.
+	ControlPlanes []Member
 }
 
 // FeatureGates are the feature gates of Kubernetes' components.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
@@ -36,7 +37,7 @@ const token = "abcdef.0123456789abcdef"
 func cluster() nodeconfig.Cluster {
 	return nodeconfig.Cluster{
 		Name: "demo", KubernetesVersion: "v1.36.3", PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16",
-		Endpoint: "172.18.0.2:6443", CertSANs: []string{"localhost", "127.0.0.1"}, ControlPlanes: 1,
+		Endpoint: "172.18.0.2:6443", CertSANs: []string{"localhost", "127.0.0.1"}, ControlPlanes: members(1),
 	}
 }
 
@@ -68,6 +69,15 @@ func join(t *testing.T) nodeconfig.Join {
 	return nodeconfig.Join{Server: "https://172.18.0.2:6443", CA: ca, Token: token}
 }
 
+// members are the control planes of a cluster.
+func members(n int) []nodeconfig.Member {
+	all := make([]nodeconfig.Member, n)
+	for i := range all {
+		all[i] = nodeconfig.Member{Name: fmt.Sprintf("demo-control-plane-%d", i), Address: netip.AddrFrom4([4]byte{172, 18, 0, byte(2 + i)})}
+	}
+	return all
+}
+
 func TestGolden(t *testing.T) {
 	initialise := func(change func(*nodeconfig.Cluster, *nodeconfig.Node)) func(*testing.T) ([]nodeconfig.File, error) {
 		return func(*testing.T) ([]nodeconfig.File, error) {
@@ -86,7 +96,7 @@ func TestGolden(t *testing.T) {
 	tests := map[string]func(*testing.T) ([]nodeconfig.File, error){
 		"init": initialise(func(*nodeconfig.Cluster, *nodeconfig.Node) {}),
 		"init-everything": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
-			c.ControlPlanes, c.KubeProxyMode, c.DNSDomain, c.KubernetesVersion = 3, "nftables", "demo.internal", "v1.31.5"
+			c.ControlPlanes, c.KubeProxyMode, c.DNSDomain, c.KubernetesVersion = members(3), "nftables", "demo.internal", "v1.31.5"
 			c.Endpoint, c.CertSANs = "api.demo.internal:443", nil
 			n.MaxPods = 50
 			n.Taints = []corev1.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}}
@@ -110,10 +120,13 @@ func TestGolden(t *testing.T) {
 			c.PodCIDR, c.ServiceCIDR, c.Endpoint = "fd00:10:244::/56", "fd00:10:96::/112", "[fc00:f853:ccd:e793::2]:6443"
 			n.Address = netip.MustParseAddr("fc00:f853:ccd:e793::2")
 		}),
+		"balancer": func(t *testing.T) ([]nodeconfig.File, error) {
+			return nodeconfig.BalancerFiles(members(3), join(t).CA)
+		},
 		"init-virtual-machine": initialise(func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.VirtualMachine = true }),
 		"join-worker":          joining(worker(), func(*nodeconfig.Cluster, *nodeconfig.Node) {}),
 		"join-control-plane": joining(controlPlane(), func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
-			c.ControlPlanes, n.Name, n.Address = 3, "demo-control-plane-1", netip.MustParseAddr("172.18.0.7")
+			c.ControlPlanes, n.Name, n.Address = members(3), "demo-control-plane-1", netip.MustParseAddr("172.18.0.7")
 		}),
 	}
 	for name, files := range tests {
@@ -144,6 +157,10 @@ func print(files []nodeconfig.File) []byte {
 	var text bytes.Buffer
 	for _, file := range files {
 		fmt.Fprintf(&text, "=== %s %o\n", file.Path, file.Mode)
+		if strings.HasSuffix(file.Path, ".crt") {
+			text.WriteString("(authority)\n")
+			continue
+		}
 		for line := range strings.Lines(string(file.Content)) {
 			if before, _, found := strings.Cut(line, "certificate-authority-data: "); found {
 				line = before + "certificate-authority-data: (authority)\n"
@@ -187,8 +204,10 @@ func decode(t *testing.T, files []nodeconfig.File) {
 		for document := range strings.SplitSeq(string(file.Content), "---\n") {
 			var target any
 			var meta struct{ APIVersion, Kind string }
-			if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
-				t.Fatal(err)
+			if !strings.HasPrefix(document, "- ") {
+				if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
+					t.Fatal(err)
+				}
 			}
 			switch kind := meta.APIVersion + " " + meta.Kind; {
 			case kind == "kubeadm.k8s.io/v1beta4 InitConfiguration":
@@ -197,6 +216,8 @@ func decode(t *testing.T, files []nodeconfig.File) {
 				target = &kubeadm.ClusterConfiguration{}
 			case kind == "kubeadm.k8s.io/v1beta4 JoinConfiguration":
 				target = &kubeadm.JoinConfiguration{}
+			case strings.Contains(file.Path, "/etcd+json"):
+				target = &[]jsonpatch.Operation{}
 			case kind == "kubelet.config.k8s.io/v1beta1 KubeletConfiguration", strings.Contains(file.Path, "kubeletconfiguration"):
 				target = &kubelet.KubeletConfiguration{}
 			case kind == "kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration":
@@ -282,10 +303,22 @@ func TestRefusesBadInput(t *testing.T) {
 		"endpoint port":    {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.Endpoint = "api:0" }, "cluster.endpoint"},
 		"certificate name": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.CertSANs = []string{"a", "B C"} }, "cluster.certSANs[1]"},
 		"proxy mode":       {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.KubeProxyMode = "ebpf" }, "cluster.kubeProxyMode"},
-		"control planes":   {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.ControlPlanes = 0 }, "cluster.controlPlanes"},
-		"node name":        {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Name = "Node" }, "node.name"},
-		"role":             {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Role = "Etcd" }, "node.role"},
-		"no address":       {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Address = netip.Addr{} }, "node.address"},
+		"no control plane": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.ControlPlanes = nil }, "cluster.controlPlanes"},
+		"no majority":      {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.ControlPlanes = members(2) }, "cluster.controlPlanes"},
+		"twice one name": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) {
+			c.ControlPlanes = members(3)
+			c.ControlPlanes[1].Name = c.ControlPlanes[0].Name
+		}, "cluster.controlPlanes[1].name"},
+		"twice an address": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) {
+			c.ControlPlanes = members(3)
+			c.ControlPlanes[2].Address = c.ControlPlanes[0].Address
+		}, "cluster.controlPlanes[2].address"},
+		"no place": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) {
+			c.ControlPlanes[0].Address = netip.Addr{}
+		}, "cluster.controlPlanes[0].address"},
+		"node name":  {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Name = "Node" }, "node.name"},
+		"role":       {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Role = "Etcd" }, "node.role"},
+		"no address": {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) { n.Address = netip.Addr{} }, "node.address"},
 		"pod's address": {func(_ *nodeconfig.Cluster, n *nodeconfig.Node, _ *nodeconfig.Join) {
 			n.Address = netip.MustParseAddr("10.244.0.1")
 		}, "must not be in the cluster's podCIDR"},

@@ -19,6 +19,8 @@ const (
 	// apiServerPort is where each API server listens, kubeadm's default; the port
 	// of the cluster's endpoint may be that of a balancer.
 	apiServerPort = 6443
+	// etcdPeerPort is where the members of etcd listen for each other, kubeadm's.
+	etcdPeerPort = 2380
 	// initTokenTTL is how long the token of kubeadm init lives. Nodes join with
 	// tokens of their own; without one, kubeadm would make one for a day.
 	initTokenTTL = "15m0s"
@@ -31,8 +33,7 @@ const (
 	program fs.FileMode = 0o755
 )
 
-// InitFiles renders what makes the first control-plane node of a cluster: the
-// files lie in the machine before its first boot, and at that boot kubeadm makes
+// InitFiles renders what makes a control-plane node of a new cluster: the files lie in the machine before its first boot, and at that boot kubeadm makes
 // all others from them before the kubelet starts. What kubeadm does to a running
 // API server is left to the flow. The error names every field that is wrong.
 func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
@@ -51,6 +52,13 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	patches, err := patchFiles(c, n)
 	if err != nil {
 		return nil, err
+	}
+	if len(c.ControlPlanes) > 1 {
+		etcd, err := render(etcdPatch(c.ControlPlanes))
+		if err != nil {
+			return nil, err
+		}
+		patches = append(patches, File{Path: PatchesPath + "/etcd+json.yaml", Content: etcd, Mode: public})
 	}
 	return slices.Concat([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches, bootstrapFiles(n)), nil
 }
@@ -129,7 +137,7 @@ func clusterDocument(c Cluster) clusterConfiguration {
 		domain = defaultDNS
 	}
 	args := []arg{{"kube-api-burst", requests}, {"kube-api-qps", requests}}
-	if c.ControlPlanes == 1 {
+	if len(c.ControlPlanes) == 1 {
 		args = append(args, arg{"leader-elect", "false"})
 	}
 	return clusterConfiguration{

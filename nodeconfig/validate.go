@@ -55,10 +55,10 @@ func validateCluster(c Cluster) field.ErrorList {
 	if modes := []string{"", "iptables", "nftables", "ipvs", proxyNone}; !slices.Contains(modes, c.KubeProxyMode) {
 		all = append(all, field.NotSupported(at.Child("kubeProxyMode"), c.KubeProxyMode, modes[1:]))
 	}
-	if c.ControlPlanes < 1 {
-		all = append(all, field.Invalid(at.Child("controlPlanes"), c.ControlPlanes, "must be at least 1"))
+	if len(c.ControlPlanes)%2 == 0 {
+		all = append(all, field.Invalid(at.Child("controlPlanes"), len(c.ControlPlanes), "must be an odd number, so that a majority can be told"))
 	}
-	return all
+	return append(all, validateMembers(at.Child("controlPlanes"), c.ControlPlanes)...)
 }
 
 // validateRanges accepts one range, or one of each family.
@@ -171,14 +171,19 @@ func validateJoin(j Join) field.ErrorList {
 	if server, err := url.Parse(j.Server); err != nil || server.Scheme != "https" || server.Host == "" {
 		all = append(all, field.Invalid(at.Child("server"), j.Server, "must be a URL such as https://172.18.0.2:6443"))
 	}
-	block, _ := pem.Decode(j.CA)
+	return append(all, validateCA(at.Child("ca"), j.CA)...)
+}
+
+func validateCA(at *field.Path, ca []byte) field.ErrorList {
+	size := fmt.Sprintf("%d bytes", len(ca))
+	block, _ := pem.Decode(ca)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return append(all, field.Invalid(at.Child("ca"), fmt.Sprintf("%d bytes", len(j.CA)), "must be a certificate in PEM"))
+		return field.ErrorList{field.Invalid(at, size, "must be a certificate in PEM")}
 	}
 	if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-		all = append(all, field.Invalid(at.Child("ca"), fmt.Sprintf("%d bytes", len(j.CA)), "must be a certificate: "+err.Error()))
+		return field.ErrorList{field.Invalid(at, size, "must be a certificate: "+err.Error())}
 	}
-	return all
+	return nil
 }
 
 // validateToken never shows the token.

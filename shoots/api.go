@@ -122,14 +122,14 @@ done
 // installAddons brings names and services to a new cluster. In one that exists
 // they are its users' to change.
 func (r *run) installAddons(ctx context.Context) error {
-	if !r.fresh {
+	if !r.controlPlanes[0].fresh {
 		return nil
 	}
 	addons := []string{"coredns", "kube-proxy"}
 	if r.cluster.KubeProxyMode == "none" {
 		addons = addons[:1]
 	}
-	text, err := r.script(ctx, r.controlPlane, addonsScript, addons...)
+	text, err := r.script(ctx, r.controlPlanes[0].Machine, addonsScript, addons...)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (r *run) installAddons(ctx context.Context) error {
 // install applies a manifest of the node image. The network's is a template
 // that asks for the pods' range.
 func (r *run) install(ctx context.Context, path string) error {
-	text, err := r.script(ctx, r.controlPlane, `cat "$1"`, path)
+	text, err := r.script(ctx, r.controlPlanes[0].Machine, `cat "$1"`, path)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"math/big"
@@ -212,4 +213,12 @@ func (a Authorities) sign(who Identity, now time.Time) (keyPair, error) {
 		return keyPair{}, err
 	}
 	return keyPair{certificate: encodeCertificate(der), key: out["client.key"]}, nil
+}
+
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: der})
+}
+
+func encodePublicKey(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: keyutil.PublicKeyBlockType, Bytes: der})
 }

@@ -9,6 +9,7 @@ package shoots
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -58,7 +59,8 @@ type Cluster struct {
 	// Established says that the cluster was whole once. Its control plane holds
 	// all that the cluster knows, so one that is lost is not made anew.
 	Established bool
-	// Pools holds exactly one pool of role ControlPlane.
+	// Pools holds exactly one pool of role ControlPlane, with an odd number of
+	// machines. Several get a balancer.
 	Pools []Pool
 }
 
@@ -119,23 +121,26 @@ func (c *Cluster) members(role v1alpha1.MachineRole) []member {
 // manager's --node-cidr-mask-size).
 const nodeSubnetBits = 24
 
-// firstSubnet is the subnet of the first node, which is the one that a controller
-// manager would give to it too. It is not valid where Loam has no say in that.
-func (c *Cluster) firstSubnet() netip.Prefix {
+// subnet is that of a control plane's node, by its place: the one that a controller
+// manager might give to it too. It is not valid where Loam has no say in that.
+func (c *Cluster) subnet(place int) netip.Prefix {
 	pods, err := netip.ParsePrefix(c.PodCIDR)
-	if err != nil || !c.DefaultNetwork || !pods.Addr().Is4() || pods.Bits() > nodeSubnetBits {
+	if err != nil || !c.DefaultNetwork || !pods.Addr().Is4() || pods.Bits() > nodeSubnetBits || place >= 1<<(nodeSubnetBits-pods.Bits()) {
 		return netip.Prefix{}
 	}
-	return netip.PrefixFrom(pods.Addr(), nodeSubnetBits)
+	first := binary.BigEndian.Uint32(pods.Addr().AsSlice())
+	address := [4]byte{}
+	binary.BigEndian.PutUint32(address[:], first+uint32(place)<<(32-nodeSubnetBits))
+	return netip.PrefixFrom(netip.AddrFrom4(address), nodeSubnetBits)
 }
 
-// all are the members of both roles, the control plane first.
+// all are the members that are nodes, the control plane first.
 func (c *Cluster) all() []member {
 	return append(c.members(v1alpha1.RoleControlPlane), c.members(v1alpha1.RoleWorker)...)
 }
 
 func (c *Cluster) member(name string) (member, bool) {
-	for _, m := range c.all() {
+	for _, m := range append(c.all(), c.balancer()...) {
 		if m.name == name {
 			return m, true
 		}
@@ -155,9 +160,13 @@ func (c *Cluster) surplus(existing []machines.Machine) []machines.Machine {
 // asked for: its control plane holds its state, and cannot go elsewhere.
 func (c *Cluster) contradictions(existing []machines.Machine) []string {
 	var problems []string
-	if len(withRole(existing, v1alpha1.RoleControlPlane)) == 0 && c.Established {
+	have, want := len(withRole(existing, v1alpha1.RoleControlPlane)), len(c.members(v1alpha1.RoleControlPlane))
+	switch {
+	case have == 0 && c.Established:
 		problems = append(problems, "the machine of its control plane is gone, and a new one would begin with an empty cluster: "+
 			"its disks are left as they are; once nothing in them is needed, delete the cluster and create it again")
+	case have < want && c.Established:
+		problems = append(problems, fmt.Sprintf("its control plane has %d machines, and not %d: each holds a part of the cluster's state, and none is made anew or added", have, want))
 	}
 	for _, m := range existing {
 		wanted, found := c.member(m.Name)
@@ -187,7 +196,7 @@ func (c *Cluster) spec(m member) machines.Spec {
 		// Names outside are looked up by pods too, which get them from their node.
 		DNSSearch: c.DNSSearch,
 	}
-	if m.pool.Role == v1alpha1.RoleControlPlane {
+	if m.name == c.gate().name {
 		// It comes first: a pool may publish the same port once more.
 		s.Ports = append([]machines.Port{c.APIServer}, s.Ports...)
 	}

@@ -38,6 +38,7 @@ const (
 	stepControlPlaneMachine = "creating control plane machine"
 	stepWorkerMachines      = "creating worker machines"
 	stepBootControlPlane    = "booting control plane"
+	stepBootBalancer        = "booting load balancer"
 	stepBootWorkers         = "booting workers"
 	stepInitialise          = "initialising control plane"
 	stepReachAPI            = "reaching API server"
@@ -78,9 +79,16 @@ func (r *run) steps() []graph.Step {
 	steps := []graph.Step{
 		{Name: stepControlPlaneMachine, Run: r.createControlPlane},
 		{Name: stepBootControlPlane, After: []string{stepControlPlaneMachine}, Run: r.bootControlPlane},
-		{Name: stepInitialise, After: []string{stepBootControlPlane}, Run: r.initialise},
-		{Name: stepReachAPI, After: reach, Run: r.reachAPI},
 	}
+	booted := []string{stepBootControlPlane}
+	if len(r.cluster.balancer()) > 0 {
+		steps = append(steps, graph.Step{Name: stepBootBalancer, After: []string{stepControlPlaneMachine}, Run: r.bootBalancer})
+		booted, reach = append(booted, stepBootBalancer), append(reach, stepBootBalancer)
+	}
+	steps = append(steps,
+		graph.Step{Name: stepInitialise, After: booted, Run: r.initialise},
+		graph.Step{Name: stepReachAPI, After: reach, Run: r.reachAPI},
+	)
 	joined, reached := []string{stepInitialise, stepReachAPI}, []string{stepReachAPI}
 	settled := []string{stepLabel, stepStorage}
 	if !r.cluster.Established {
@@ -154,10 +162,14 @@ func (f *Flow) Hibernate(ctx context.Context, c Cluster) error {
 			})
 		}
 	}
-	return graph.Run(ctx, f.Clock, []graph.Step{
+	steps := []graph.Step{
 		{Name: "stopping workers", Run: stop(v1alpha1.RoleWorker, workerGrace)},
 		{Name: "stopping control plane", After: []string{"stopping workers"}, Run: stop(v1alpha1.RoleControlPlane, controlPlaneGrace)},
-	}, f.Observe)
+	}
+	if len(c.balancer()) > 0 {
+		steps = append(steps, graph.Step{Name: "stopping load balancer", After: []string{"stopping control plane"}, Run: stop(v1alpha1.RoleBalancer, workerGrace)})
+	}
+	return graph.Run(ctx, f.Clock, steps, f.Observe)
 }
 
 // Delete removes the cluster's machines with their disks: those that exist, and
@@ -178,10 +190,8 @@ func (f *Flow) Delete(ctx context.Context, c Cluster) error {
 		for _, m := range existing {
 			names[m.Name] = true
 		}
-		for _, role := range []v1alpha1.MachineRole{v1alpha1.RoleControlPlane, v1alpha1.RoleWorker} {
-			for _, m := range c.members(role) {
-				names[m.name] = true
-			}
+		for _, m := range append(c.all(), c.balancer()...) {
+			names[m.name] = true
 		}
 		return each(ctx, slices.Sorted(maps.Keys(names)), func(ctx context.Context, name string) error {
 			return f.Machines.Delete(ctx, c.ID, name)
@@ -214,11 +224,11 @@ func (f *Flow) Report(ctx context.Context, c Cluster) ([]v1alpha1.Machine, error
 // Endpoint returns the URL at which this host reaches the cluster's API server.
 // Faults: Missing while there is no control-plane machine.
 func (f *Flow) Endpoint(ctx context.Context, c Cluster) (string, error) {
-	members := c.members(v1alpha1.RoleControlPlane)
-	if len(members) == 0 {
+	gate := c.gate()
+	if gate.name == "" {
 		return "", fault.New(fault.Invalid, "cluster %q has no control plane", c.Name)
 	}
-	m, err := f.Machines.Get(ctx, c.ID, members[0].name)
+	m, err := f.Machines.Get(ctx, c.ID, gate.name)
 	if err != nil {
 		return "", err
 	}
@@ -236,19 +246,30 @@ type run struct {
 	// of them that the cluster has no longer.
 	existing, surplus []machines.Machine
 
-	controlPlane machines.Machine
-	// fresh says that the control plane is new: nothing is in the cluster yet.
+	controlPlanes []controlPlane
+	// balancer is the machine that spreads connections over several of them.
+	balancer machines.Machine
+	workers  []machines.Machine
+	api      *Connection
+}
+
+// controlPlane is one machine of the control plane.
+type controlPlane struct {
+	machines.Machine
+	member member
+	// place is its place among all.
+	place int
+	// fresh says that it is new: kubeadm has not done its part yet. While the first
+	// is, nothing is in the cluster.
 	fresh bool
-	// room is what a new control plane's machine can give.
-	room    corev1.ResourceList
-	workers []machines.Machine
-	api     *Connection
+	// room is what a new machine can give.
+	room corev1.ResourceList
 }
 
 func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error) {
 	var problems []string
-	if n := len(c.members(v1alpha1.RoleControlPlane)); n != 1 {
-		problems = append(problems, fmt.Sprintf("control planes: %d machines, must be 1", n))
+	if n := len(c.members(v1alpha1.RoleControlPlane)); n%2 == 0 {
+		problems = append(problems, fmt.Sprintf("control planes: %d machines, must be an odd number, so that a majority can be told", n))
 	}
 	if c.Image == "" {
 		problems = append(problems, "image: must be set")

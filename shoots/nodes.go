@@ -26,9 +26,20 @@ import (
 )
 
 func (r *run) createControlPlane(ctx context.Context) error {
-	m, err := r.create(ctx, r.cluster.members(v1alpha1.RoleControlPlane)[0])
-	r.controlPlane = m
-	return err
+	members := r.cluster.members(v1alpha1.RoleControlPlane)
+	r.controlPlanes = make([]controlPlane, len(members))
+	for _, balancer := range r.cluster.balancer() {
+		m, err := r.create(ctx, balancer)
+		if err != nil {
+			return err
+		}
+		r.balancer = m
+	}
+	return each(ctx, indices(members), func(ctx context.Context, i int) error {
+		m, err := r.create(ctx, members[i])
+		r.controlPlanes[i] = controlPlane{Machine: m, member: members[i], place: i}
+		return err
+	})
 }
 
 func (r *run) createWorkers(ctx context.Context) error {
@@ -52,33 +63,37 @@ func (r *run) create(ctx context.Context, m member) (machines.Machine, error) {
 	return created, nil
 }
 
-// bootControlPlane puts what makes the machine the cluster's control plane into
-// it before its first boot. A machine that has been started once got it then.
+// bootControlPlane puts what makes machines the cluster's control plane into them
+// before their first boot. A machine that has been started once got it then.
 func (r *run) bootControlPlane(ctx context.Context) error {
-	if r.controlPlane.State == machines.StateCreated && !r.cluster.Established {
-		files, err := r.controlPlaneFiles()
-		if err != nil {
-			return err
+	return each(ctx, r.controlPlanes, func(ctx context.Context, m controlPlane) error {
+		if m.State == machines.StateCreated && !r.cluster.Established {
+			files, err := r.controlPlaneFiles(m)
+			if err != nil {
+				return err
+			}
+			if err := r.put(ctx, m.Machine, files); err != nil {
+				return err
+			}
 		}
-		if err := r.put(ctx, r.controlPlane, files); err != nil {
-			return err
-		}
-	}
-	return r.boot(ctx, r.controlPlane)
+		return r.boot(ctx, m.Machine)
+	})
 }
 
-func (r *run) controlPlaneFiles() ([]nodeconfig.File, error) {
+// controlPlaneFiles name the machine's own API server to its kubelet, which starts
+// that.
+func (r *run) controlPlaneFiles(m controlPlane) ([]nodeconfig.File, error) {
 	token, err := bootstraputil.GenerateBootstrapToken()
 	if err != nil {
 		return nil, err
 	}
-	node := r.node(r.controlPlane, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
-	node.PodSubnet = r.cluster.firstSubnet()
+	node := r.node(m.Machine, m.member.pool)
+	node.PodSubnet = r.cluster.subnet(m.place)
 	files, err := nodeconfig.InitFiles(r.nodeCluster(), node, token)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	own, err := r.authorities.kubeletFiles(node.Name, "https://"+r.insideEndpoint(), r.Clock.Now())
+	own, err := r.authorities.kubeletFiles(node.Name, "https://"+endpoint(m.Machine), r.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -172,25 +187,32 @@ nproc
 sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo
 `
 
-// release gives the control plane's node what the controller manager would give
-// it, and then has that and the scheduler started.
+// release gives new nodes of the control plane what the controller manager would
+// give them, and then has that and the scheduler started: the first is to lead.
 func (r *run) release(ctx context.Context) error {
-	if !r.fresh {
+	fresh := slices.DeleteFunc(slices.Clone(r.controlPlanes), func(m controlPlane) bool { return !m.fresh })
+	if len(fresh) == 0 {
 		return nil
 	}
-	if err := r.introduce(ctx); err != nil {
+	if err := each(ctx, fresh, r.introduce); err != nil {
 		return err
 	}
-	_, err := r.script(ctx, r.controlPlane, bootstrapHead+nodeconfig.ReleaseScript)
-	return err
+	start := func(ctx context.Context, m controlPlane) error {
+		_, err := r.script(ctx, m.Machine, bootstrapHead+nodeconfig.ReleaseScript)
+		return err
+	}
+	if err := start(ctx, fresh[0]); err != nil {
+		return err
+	}
+	return each(ctx, fresh[1:], start)
 }
 
-// introduce makes the control plane's node known, with the subnet that its machine
+// introduce makes a control plane's node known, with the subnet that its machine
 // already works with. The kubelet may have done the former meanwhile. Until the
 // kubelet has written what it can give, it trusts what it reads, and refuses static
 // pods for good that do not fit into a node of nothing.
-func (r *run) introduce(ctx context.Context) error {
-	subnet := r.cluster.firstSubnet()
+func (r *run) introduce(ctx context.Context, m controlPlane) error {
+	subnet := r.cluster.subnet(m.place)
 	if !subnet.IsValid() {
 		return nil
 	}
@@ -200,8 +222,8 @@ func (r *run) introduce(ctx context.Context) error {
 		}
 	}
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: r.controlPlane.Hostname},
-		Status:     corev1.NodeStatus{Capacity: r.room, Allocatable: r.room},
+		ObjectMeta: metav1.ObjectMeta{Name: m.Hostname},
+		Status:     corev1.NodeStatus{Capacity: m.room, Allocatable: m.room},
 	}
 	set(node)
 	err := poll(ctx, r.Clock, func(ctx context.Context) error { return classify(client.IgnoreAlreadyExists(r.api.Create(ctx, node))) })
@@ -212,14 +234,25 @@ func (r *run) introduce(ctx context.Context) error {
 }
 
 // recordScript has kubeadm put into the cluster what kubeadm itself needs there
-// later: its configuration, the kubelet's, and what lets nodes join. It runs phases
-// one by one: an init that skips the addons would write down that there are none.
+// later. It runs phases one by one: an init that skips the addons would write down
+// that there are none.
+//
+//	$1... phases
 const recordScript = bootstrapHead + `
-for phase in "upload-config all" mark-control-plane "bootstrap-token --skip-token-print"; do
+for phase; do
   logged ` + nodeconfig.InitLogPath + ` kubeadm init phase $phase --config=` + nodeconfig.KubeadmConfigPath + `
 done
 : >` + nodeconfig.BootstrappedPath + `
 `
+
+// Phases of kubeadm init: what marks a node of the control plane, and what one of
+// them writes down for the whole cluster, which is its configuration, the kubelet's,
+// and what lets nodes join.
+const (
+	phaseMark          = "mark-control-plane"
+	phaseConfiguration = "upload-config all"
+	phaseTokens        = "bootstrap-token --skip-token-print"
+)
 
 // joinScript makes the machine a node. A kubelet that has its certificate has all:
 // kubeadm refuses to join a node that is ready, and what it would still do is wait
@@ -243,26 +276,39 @@ fi
 `
 
 // initialise waits until kubeadm has made the files of the control plane and the
-// kubelet works with them, from the authorities that were put into the machine.
+// kubelets work with them, from the authorities that were put into the machines.
 func (r *run) initialise(ctx context.Context) error {
-	done, err := r.progress(ctx, r.controlPlane)
+	var unfinished []int
+	done := make([]progress, len(r.controlPlanes))
+	err := each(ctx, indices(r.controlPlanes), func(ctx context.Context, i int) (err error) {
+		m := &r.controlPlanes[i]
+		done[i], err = r.progress(ctx, m.Machine)
+		if err != nil || done[i] != untouched {
+			return err
+		}
+		m.fresh = true
+		printed, err := r.script(ctx, m.Machine, initScript)
+		if err != nil {
+			return err
+		}
+		m.room, err = room(printed, cmp.Or(m.member.pool.MaxPods, defaultMaxPods))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	switch done {
-	case bootstrapped:
-		return nil
-	case upgrading:
-		return r.finishControlPlane(ctx)
+	for i := range done {
+		if done[i] == upgrading {
+			unfinished = append(unfinished, i)
+		}
 	}
-	r.fresh = true
-	printed, err := r.script(ctx, r.controlPlane, initScript)
-	if err != nil {
-		return err
+	// One after the other, as they were replaced.
+	for _, i := range unfinished {
+		if err := r.finishControlPlane(ctx, r.controlPlanes[i]); err != nil {
+			return err
+		}
 	}
-	pods := cmp.Or(r.cluster.members(v1alpha1.RoleControlPlane)[0].pool.MaxPods, defaultMaxPods)
-	r.room, err = room(printed, pods)
-	return err
+	return nil
 }
 
 // defaultMaxPods is the kubelet's own (KubeletConfiguration, maxPods).
@@ -283,11 +329,19 @@ func room(printed string, pods int32) (corev1.ResourceList, error) {
 
 // record has kubeadm write down in the cluster how it was made.
 func (r *run) record(ctx context.Context) error {
-	if !r.fresh {
-		return nil
+	for _, m := range r.controlPlanes {
+		if !m.fresh {
+			continue
+		}
+		phases := []string{phaseMark}
+		if m.place == 0 {
+			phases = []string{phaseConfiguration, phaseMark, phaseTokens}
+		}
+		if _, err := r.script(ctx, m.Machine, recordScript, phases...); err != nil {
+			return err
+		}
 	}
-	_, err := r.script(ctx, r.controlPlane, recordScript)
-	return err
+	return nil
 }
 
 // joinWorkers makes each worker a node. The token that lets them in is minted
@@ -321,8 +375,16 @@ func (r *run) joinWorkers(ctx context.Context) error {
 	})
 }
 
+// insideEndpoint is where nodes reach the API server.
 func (r *run) insideEndpoint() string {
-	return netip.AddrPortFrom(r.controlPlane.Addresses[0], APIServerPort).String()
+	if len(r.cluster.balancer()) > 0 {
+		return endpoint(r.balancer)
+	}
+	return endpoint(r.controlPlanes[0].Machine)
+}
+
+func endpoint(m machines.Machine) string {
+	return netip.AddrPortFrom(m.Addresses[0], APIServerPort).String()
 }
 
 func (r *run) nodeCluster() nodeconfig.Cluster {
@@ -343,7 +405,7 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 		FeatureGates:      c.FeatureGates,
 		RuntimeConfig:     c.RuntimeConfig,
 		Patches:           c.Patches,
-		ControlPlanes:     len(c.members(v1alpha1.RoleControlPlane)),
+		ControlPlanes:     r.controlPlaneMembers(),
 	}
 }
 

@@ -299,7 +299,7 @@ func TestReconcileSaysEverythingThatIsMissing(t *testing.T) {
 	if fault.KindOf(err) != fault.Invalid {
 		t.Fatalf("got %v, want Invalid", err)
 	}
-	for _, want := range []string{"control planes: 2 machines, must be 1", "image: must be set", `"sa.key"`} {
+	for _, want := range []string{"control planes: 2 machines, must be an odd number", "image: must be set", `"sa.key"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
 		}

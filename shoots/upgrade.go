@@ -108,37 +108,52 @@ func (r *run) upgradeSteps(existing []machines.Machine, after []string) []graph.
 	return steps
 }
 
-// upgradeControlPlane replaces the machine of the control plane and has kubeadm
-// upgrade what runs there and the system components of the cluster. Without
-// workers there is nowhere for pods to go: they stop for as long as that takes.
+// upgradeControlPlane replaces the machines of the control plane, one after the
+// other, and has kubeadm upgrade what runs there and the system components of the
+// cluster. Where there is but one node there is nowhere for pods to go: they stop for
+// as long as that takes.
 func (r *run) upgradeControlPlane(ctx context.Context) error {
-	member := r.cluster.members(v1alpha1.RoleControlPlane)[0]
-	node := r.cluster.spec(member).Hostname
-	if !member.pool.Schedulable {
+	if err := r.replaceBalancer(ctx); err != nil {
+		return err
+	}
+	for i := range r.controlPlanes {
+		m := &r.controlPlanes[i]
+		if !r.cluster.outdated(m.Machine) {
+			continue
+		}
+		if err := r.replaceControlPlane(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) replaceControlPlane(ctx context.Context, m *controlPlane) error {
+	if len(r.cluster.all()) > 1 {
 		if err := r.protectDNS(ctx); err != nil {
 			return err
 		}
-		if err := r.clear(ctx, node); err != nil {
+		if err := r.clear(ctx, m.Hostname); err != nil {
 			return err
 		}
 	}
-	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(member), replacement(member.pool.Role))
+	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(m.member), replacement(m.member.pool.Role))
 	if err != nil {
 		return err
 	}
-	r.controlPlane = replaced
+	m.Machine = replaced
 	if err := r.boot(ctx, replaced); err != nil {
 		return err
 	}
-	if err := r.finishControlPlane(ctx); err != nil {
+	if err := r.finishControlPlane(ctx, *m); err != nil {
 		return err
 	}
 	// Ready it gets once the network of the new version is installed, which comes
 	// next.
-	if err := r.awaitUpgraded(ctx, node, false); err != nil {
+	if err := r.awaitUpgraded(ctx, m.Hostname, false); err != nil {
 		return err
 	}
-	return r.uncordon(ctx, node)
+	return r.uncordon(ctx, m.Hostname)
 }
 
 // releaseScript has kubeadm write what the control plane of the new version is
@@ -168,6 +183,15 @@ systemctl restart kubelet 9>&-
 rm -f ` + upgradingPath + `
 `
 
+// followScript has kubeadm upgrade what is left in a further machine of the control
+// plane: the kubelet's configuration, and with the last one DNS and kube-proxy.
+const followScript = upgradeHead + `
+logged kubeadm upgrade node --skip-phases=preflight,control-plane --etcd-upgrade=false --certificate-renewal=false \
+  --patches=` + nodeconfig.PatchesPath + `
+systemctl restart kubelet 9>&-
+rm -f ` + upgradingPath + `
+`
+
 // workerScript has kubeadm upgrade a worker: the kubelet's configuration.
 const workerScript = upgradeHead + `
 logged kubeadm upgrade node --skip-phases=preflight --patches=` + nodeconfig.PatchesPath + `
@@ -187,12 +211,10 @@ test -e ` + upgradingPath + ` || exit 0
 logged() { "$@" >/var/log/loam/kubeadm-upgrade.log 2>&1 9>&- || { cat /var/log/loam/kubeadm-upgrade.log >&2; exit 1; }; }
 `
 
-// finishControlPlane does what is left to do in the machine of a control plane
+// finishControlPlane does what is left to do in a machine of the control plane
 // that was replaced. Its version is that of the machine: the cluster may have been
 // given yet another one since.
-func (r *run) finishControlPlane(ctx context.Context) error {
-	m := r.controlPlane
-	node := r.node(m, r.cluster.members(v1alpha1.RoleControlPlane)[0].pool)
+func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
 	cluster := r.nodeCluster()
 	cluster.KubernetesVersion = m.Labels[labelVersion]
 	// kubeadm demands one and makes nothing of it here.
@@ -200,14 +222,14 @@ func (r *run) finishControlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := nodeconfig.InitFiles(cluster, node, token)
+	files, err := nodeconfig.InitFiles(cluster, r.node(m.Machine, m.member.pool), token)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
-	if err := r.put(ctx, m, files); err != nil {
+	if err := r.put(ctx, m.Machine, files); err != nil {
 		return err
 	}
-	if _, err := r.script(ctx, m, releaseScript); err != nil {
+	if _, err := r.script(ctx, m.Machine, releaseScript); err != nil {
 		return err
 	}
 	api, err := r.Connection(ctx, r.cluster, r.authorities)
@@ -215,30 +237,61 @@ func (r *run) finishControlPlane(ctx context.Context) error {
 		return err
 	}
 	defer api.Close()
-	if err := r.awaitServer(ctx, api, m); err != nil {
+	if err := r.awaitServer(ctx, api, m.Machine); err != nil {
 		return err
 	}
-	// From now on pods of the new version start on all nodes.
-	if err := r.carryImages(ctx); err != nil {
-		return err
+	if m.place == len(r.controlPlanes)-1 {
+		// From now on pods of the new version start on all nodes.
+		if err := r.carryImages(ctx, m.Machine); err != nil {
+			return err
+		}
 	}
-	_, err = r.script(ctx, m, applyScript, m.Labels[labelVersion])
+	if m.place == 0 {
+		_, err = r.script(ctx, m.Machine, applyScript, m.Labels[labelVersion])
+	} else {
+		_, err = r.script(ctx, m.Machine, followScript)
+	}
 	return err
 }
 
 // awaitServer waits until the kubelet has told the cluster that an API server of
-// the machine's version runs.
+// the machine's version runs, and, where others are stopped next, that it and its
+// etcd are ready.
 func (r *run) awaitServer(ctx context.Context, api *Connection, m machines.Machine) error {
 	wanted := m.Labels[labelVersion]
 	return poll(ctx, r.Clock, func(ctx context.Context) error {
-		var pod corev1.Pod
-		if err := api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "kube-apiserver-" + m.Hostname}, &pod); err != nil {
-			return fmt.Errorf("the API server is not ready: %w", err)
+		server, err := r.staticPod(ctx, api, "kube-apiserver", m)
+		if err != nil {
+			return err
 		}
-		if len(pod.Spec.Containers) == 0 || !strings.HasSuffix(pod.Spec.Containers[0].Image, ":"+wanted) {
+		if len(server.Spec.Containers) == 0 || !strings.HasSuffix(server.Spec.Containers[0].Image, ":"+wanted) {
 			return fault.New(fault.Waiting, "the API server has not version %s yet", wanted)
 		}
+		if len(r.controlPlanes) == 1 {
+			return nil
+		}
+		store, err := r.staticPod(ctx, api, "etcd", m)
+		if err != nil {
+			return err
+		}
+		if !podReady(server) || !podReady(store) {
+			return fault.New(fault.Waiting, "API server and etcd of %q are not ready", m.Hostname)
+		}
 		return nil
+	})
+}
+
+func (r *run) staticPod(ctx context.Context, api *Connection, name string, m machines.Machine) (*corev1.Pod, error) {
+	var pod corev1.Pod
+	if err := api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: name + "-" + m.Hostname}, &pod); err != nil {
+		return nil, fmt.Errorf("the API server is not ready: %w", err)
+	}
+	return &pod, nil
+}
+
+func podReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
 }
 
@@ -247,21 +300,21 @@ var controlPlaneImages = [...]string{"etcd", "kube-apiserver", "kube-controller-
 
 // carryImages gives nodes of the old version the images that pods of the new one
 // need.
-func (r *run) carryImages(ctx context.Context) error {
+func (r *run) carryImages(ctx context.Context, from machines.Machine) error {
 	existing, err := r.Machines.List(ctx, r.cluster.ID)
 	if err != nil {
 		return err
 	}
 	var old []machines.Machine
 	for _, m := range withRole(existing, v1alpha1.RoleWorker) {
-		if m.Labels[labelVersion] != r.controlPlane.Labels[labelVersion] {
+		if m.Labels[labelVersion] != from.Labels[labelVersion] {
 			old = append(old, m)
 		}
 	}
 	if err := each(ctx, old, r.boot); err != nil {
 		return err
 	}
-	return carry.Images(ctx, r.Machines, r.controlPlane, old, func(name string) bool {
+	return carry.Images(ctx, r.Machines, from, old, func(name string) bool {
 		repository, _, _ := strings.Cut(path.Base(name), ":")
 		return !slices.Contains(controlPlaneImages[:], repository)
 	})

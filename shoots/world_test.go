@@ -293,7 +293,7 @@ func does(args []string) (what string, rest []string) {
 	text := args[2]
 	for name, part := range map[string]string{
 		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node",
-		"init": "systemctl start loam-bootstrap", "record": "mark-control-plane", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
+		"init": "systemctl start loam-bootstrap", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
 		"images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {

@@ -8,6 +8,9 @@ type MachineRole string
 const (
 	// RoleControlPlane runs the cluster's API server and etcd.
 	RoleControlPlane MachineRole = "ControlPlane"
+	// RoleBalancer spreads connections over the API servers of several control
+	// planes. It is no node.
+	RoleBalancer MachineRole = "Balancer"
 	// RoleWorker runs workload only.
 	RoleWorker MachineRole = "Worker"
 )

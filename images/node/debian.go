@@ -11,6 +11,7 @@ func Packages() []string {
 		"ca-certificates",
 		"conntrack",
 		"ethtool",
+		"haproxy",
 		"iproute2",
 		"ipset",
 		"iptables",
@@ -54,6 +55,7 @@ func MaskedUnits() []string {
 		"fstrim.timer",
 		"getty.target",
 		"getty@tty1.service",
+		"haproxy.service",
 		"kmod-static-nodes.service",
 		"ldconfig.service",
 		"modprobe@.service",
@@ -92,7 +94,7 @@ func MaskedUnits() []string {
 
 // EnabledUnits are those of Loam's own units that start with the node.
 func EnabledUnits() []string {
-	return []string{"containerd.service", "kubelet.service", "loam-stop-pods.service", "loam-cni.path"}
+	return []string{"containerd.service", "kubelet.service", "loam-balancer.service", "loam-stop-pods.service", "loam-cni.path"}
 }
 
 // Folders are made empty: nothing that is embedded lies in them, or the packed
