@@ -24,13 +24,14 @@ import (
 
 // createOptions are the flags of loam cluster create.
 type createOptions struct {
-	workers    int
-	version    string
-	file       string
-	wait       bool
-	retain     bool
-	timeout    time.Duration
-	kubeconfig string
+	controlPlanes int
+	workers       int
+	version       string
+	file          string
+	wait          bool
+	retain        bool
+	timeout       time.Duration
+	kubeconfig    string
 }
 
 func newClusterCreate(o *options, p *project) *cobra.Command {
@@ -46,6 +47,7 @@ A cluster that does not come up is removed again, unless --retain is given.
 A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 		Example: `  loam cluster create demo
   loam cluster create demo --workers 2 --kubernetes-version 1.36.3
+  loam cluster create solid --control-planes 3 --workers 3
   loam cluster create -f kind.yaml
   loam cluster create test --wait=false`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -59,6 +61,7 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 		},
 	}
 	f := cmd.Flags()
+	f.IntVar(&c.controlPlanes, "control-planes", 1, "number of machines of the control plane: 1, or 3 or 5 behind a load balancer")
 	f.IntVar(&c.workers, "workers", 0, "number of workers; with none, pods run on the control plane")
 	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, or the beginning of one, of those that have a node image (default the newest)")
 	f.StringVarP(&c.file, "filename", "f", "", "file with a Shoot or a cluster of kind; - is standard input")
@@ -129,19 +132,23 @@ func (c *createOptions) giveUp(ctx context.Context, api client.WithWatch, p *pro
 func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given func(flag string) bool) (*gardencorev1beta1.Shoot, error) {
 	shoot := &gardencorev1beta1.Shoot{}
 	shoot.Spec.Networking = &gardencorev1beta1.Networking{Type: ptr.To("flannel")}
+	if given("control-planes") && (c.controlPlanes < 1 || c.controlPlanes > 5 || c.controlPlanes%2 == 0) {
+		return nil, fault.New(fault.Invalid, "--control-planes: %d must be 1, 3 or 5", c.controlPlanes)
+	}
 	if c.workers < 0 {
 		return nil, fault.New(fault.Invalid, "--workers: %d must not be negative", c.workers)
 	}
 	if c.file != "" {
-		if given("workers") {
-			return nil, fault.New(fault.Invalid, "--workers cannot be used with a file: write it into %s", c.file)
+		for _, flag := range []string{"control-planes", "workers"} {
+			if given(flag) {
+				return nil, fault.New(fault.Invalid, "--%s cannot be used with a file: write it into %s", flag, c.file)
+			}
 		}
 		if err := readCluster(c.file, stdin, shoot); err != nil {
 			return nil, err
 		}
-	} else if c.workers > 0 {
-		n := int32(c.workers)
-		shoot.Spec.Provider.Workers = []gardencorev1beta1.Worker{{Name: "worker", Minimum: n, Maximum: n, Machine: gardencorev1beta1.Machine{Type: "local"}}}
+	} else {
+		shoot.Spec.Provider.Workers = c.pools()
 	}
 	if len(args) == 1 {
 		shoot.Name = args[0]
@@ -155,6 +162,23 @@ func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given 
 	shoot.Namespace = p.namespace()
 	c.fill(&shoot.Spec)
 	return shoot, nil
+}
+
+// pools are those that the flags ask for. A control plane of one machine needs none.
+func (c *createOptions) pools() []gardencorev1beta1.Worker {
+	var pools []gardencorev1beta1.Worker
+	add := func(name string, count int) *gardencorev1beta1.Worker {
+		n := int32(count)
+		pools = append(pools, gardencorev1beta1.Worker{Name: name, Minimum: n, Maximum: n, Machine: gardencorev1beta1.Machine{Type: "local"}})
+		return &pools[len(pools)-1]
+	}
+	if c.controlPlanes > 1 {
+		add("control-plane", c.controlPlanes).ControlPlane = &gardencorev1beta1.WorkerControlPlane{}
+	}
+	if c.workers > 0 {
+		add("worker", c.workers)
+	}
+	return pools
 }
 
 // fill sets what a cluster on this host needs and the user left open.

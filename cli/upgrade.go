@@ -164,7 +164,7 @@ type upgradeStep struct {
 }
 
 // planUpgrade lists the nodes that have not the version yet, in the order in which
-// the flow takes them: the control plane, then pool by pool as the Shoot lists
+// the flow takes them: the load balancer, the control plane, then pool by pool as the Shoot lists
 // them.
 func planUpgrade(shoot *gardencorev1beta1.Shoot, version string, machines []v1alpha1.Machine) upgradePlan {
 	plan := upgradePlan{Cluster: shoot.Name, From: shoot.Spec.Kubernetes.Version, To: version, Steps: []upgradeStep{}}
@@ -172,11 +172,19 @@ func planUpgrade(shoot *gardencorev1beta1.Shoot, version string, machines []v1al
 	for i, w := range shoot.Spec.Provider.Workers {
 		pools[w.Name] = i + 1
 	}
-	workers := slices.ContainsFunc(machines, func(m v1alpha1.Machine) bool { return m.Spec.Role == v1alpha1.RoleWorker })
 	machines = slices.Clone(machines)
+	nodes := 0
+	for _, m := range machines {
+		if m.Spec.Role != v1alpha1.RoleBalancer {
+			nodes++
+		}
+	}
 	slices.SortFunc(machines, func(a, b v1alpha1.Machine) int {
 		rank := func(m v1alpha1.Machine) int {
-			if m.Spec.Role == v1alpha1.RoleControlPlane {
+			switch m.Spec.Role {
+			case v1alpha1.RoleBalancer:
+				return -1
+			case v1alpha1.RoleControlPlane:
 				return 0
 			}
 			return pools[m.Spec.Pool]
@@ -191,7 +199,7 @@ func planUpgrade(shoot *gardencorev1beta1.Shoot, version string, machines []v1al
 		}
 		plan.Steps = append(plan.Steps, upgradeStep{
 			Node: cmp.Or(m.Status.NodeName, m.Name), Pool: m.Spec.Pool, Role: m.Spec.Role, From: have, To: version,
-			Drained: workers && m.Status.State == "Running",
+			Drained: nodes > 1 && m.Status.State == "Running" && m.Spec.Role != v1alpha1.RoleBalancer,
 		})
 	}
 	return plan
@@ -207,8 +215,11 @@ func (p upgradePlan) print(w io.Writer) error {
 	fmt.Fprintln(t, "NODE\tPOOL\tFROM\tTO\tPODS")
 	for _, s := range p.Steps {
 		pods := "stop meanwhile"
-		if s.Drained {
+		switch {
+		case s.Drained:
 			pods = "move to other nodes"
+		case s.Role == v1alpha1.RoleBalancer:
+			pods = "has none"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Node, s.Pool, s.From, s.To, pods)
 	}

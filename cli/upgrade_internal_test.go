@@ -47,6 +47,14 @@ demo-alpha-0           alpha           1.36.2   1.36.3   move to other nodes
 NODE                   POOL            FROM     TO       PODS
 demo-control-plane-0   control-plane   1.36.2   1.36.3   stop meanwhile
 `},
+		"several control planes": {"1.36.3", []v1alpha1.Machine{
+			controlPlane, machine("demo-control-plane-1", "control-plane", v1alpha1.RoleControlPlane, "v1.36.2"), machine("demo-balancer", "balancer", v1alpha1.RoleBalancer, "v1.36.2"),
+		}, `Cluster "demo" goes from Kubernetes 1.36.2 to 1.36.3, one node after the other:
+NODE                   POOL            FROM     TO       PODS
+demo-balancer          balancer        1.36.2   1.36.3   has none
+demo-control-plane-0   control-plane   1.36.2   1.36.3   move to other nodes
+demo-control-plane-1   control-plane   1.36.2   1.36.3   move to other nodes
+`},
 		"nothing to do": {"1.36.2", []v1alpha1.Machine{controlPlane}, "Cluster \"demo\": all nodes have Kubernetes 1.36.2\n"},
 	} {
 		var out bytes.Buffer

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
 	driver "github.com/loam-cloud/loam/machines/fake"
 	"github.com/loam-cloud/loam/shoots"
@@ -80,6 +81,9 @@ func (w *world) do(words []string) string {
 	switch verb, rest := words[0], words[1:]; verb {
 	case "workers":
 		w.setWorkers(number(w.t, rest[0]))
+		return ""
+	case "control-planes":
+		w.cluster.Pools[0].Count = number(w.t, rest[0])
 		return ""
 	case "label", "taint":
 		w.decorate(verb, rest)
@@ -257,6 +261,10 @@ func (w *world) showVersions() string {
 	}
 	var b strings.Builder
 	for _, m := range all {
+		if m.Labels[shoots.LabelRole] == string(v1alpha1.RoleBalancer) {
+			fmt.Fprintf(&b, "  %s: machine %s of %s\n", m.Hostname, m.Labels["loam.dev/kubernetes-version"], m.Image)
+			continue
+		}
 		var node corev1.Node
 		if err := w.inside.Get(context.Background(), client.ObjectKey{Name: m.Hostname}, &node); err != nil {
 			w.t.Fatal(err)

@@ -42,22 +42,31 @@ func (w *world) upgrade(ctx context.Context, guest driver.Guest, what string, re
 			w.t.Errorf("machine %q has lost the cluster's keys", guest.Name)
 		}
 		guest.RemoveFile("/etc/loam/kubelet-held")
-		server := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-apiserver-" + guest.Hostname},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Image: "registry.k8s.io/kube-apiserver:" + version(guest)}}},
-		}
-		if err := client.IgnoreNotFound(w.inside.Delete(ctx, server)); err != nil {
-			return err
-		}
-		if err := w.inside.Create(ctx, server); err != nil {
-			return err
+		for _, name := range []string{"kube-apiserver", "etcd"} {
+			pod := &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name + "-" + guest.Hostname},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Image: "registry.k8s.io/" + name + ":" + version(guest)}}},
+				Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+			}
+			if err := client.IgnoreNotFound(w.inside.Delete(ctx, pod)); err != nil {
+				return err
+			}
+			if err := w.inside.Create(ctx, pod); err != nil {
+				return err
+			}
 		}
 		return w.startKubelet(ctx, guest)
 	case "apply":
 		if rest[0] != version(guest) {
 			w.t.Errorf("machine %q of version %s is upgraded to %s", guest.Name, version(guest), rest[0])
 		}
-		w.wantImages()
+		if w.cluster.Pools[0].Count == 1 {
+			w.wantImages()
+		}
+	case "follow":
+		if guest.Name == fmt.Sprintf("control-plane-%d", w.cluster.Pools[0].Count-1) {
+			w.wantImages()
+		}
 	case "upgrade-node":
 		guest.RemoveFile("/etc/loam/kubelet-held")
 		if err := w.startKubelet(ctx, guest); err != nil {

@@ -292,7 +292,8 @@ func does(args []string) (what string, rest []string) {
 	}
 	text := args[2]
 	for name, part := range map[string]string{
-		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node",
+		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node --skip-phases=preflight --patches",
+		"balancer": "systemctl start loam-balancer", "follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
 		"init": "systemctl start loam-bootstrap", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
 		"images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
@@ -318,7 +319,11 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 	switch {
 	case slices.Contains([]string{"images", "digest", "content", "root", "import"}, what):
 		return w.containerd(guest, what, rest, c)
-	case what == "release" || what == "apply" || what == "upgrade-node":
+	case what == "balancer":
+		if config, found := guest.ReadFile(nodeconfig.BalancerPath); !found || !strings.Contains(string(config.Content), "-control-plane-2 ") {
+			w.t.Errorf("the balancer's configuration is %q", config.Content)
+		}
+	case what == "release" || what == "apply" || what == "follow" || what == "upgrade-node":
 		if upgrading {
 			return w.upgrade(ctx, guest, what, rest)
 		}

@@ -101,7 +101,10 @@ nodes:
 				"nodes[0].kubeadmConfigPatches[0]", "nodes[1].role", "one node has to be of role control-plane",
 			},
 		},
-		"two control planes": {head + "nodes: [{role: control-plane}, {role: control-plane}]\n", []string{"nodes[1].role"}},
+		"two control planes": {head + "nodes: [{role: control-plane}, {role: control-plane}]\n", []string{"nodes: Invalid value: 2", "odd number"}},
+		"control planes that differ": {
+			head + "nodes: [{role: control-plane}, {role: control-plane, labels: {a: b}}, {role: control-plane}]\n", []string{"nodes[1]", "have to be alike"},
+		},
 		"one port for two": {
 			head + "nodes: [{extraPortMappings: [{containerPort: 80, hostPort: 8080}]}, {role: worker, extraPortMappings: [{containerPort: 80, hostPort: 8080}]}]\n",
 			[]string{"nodes[1].extraPortMappings[0].hostPort", "nodes[0].extraPortMappings[0].hostPort has this port"},

@@ -3,6 +3,7 @@ package kindfile
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -25,27 +26,24 @@ func readNodes(nodes []node, folder string, shoot *gardencorev1beta1.Shoot) fiel
 	}
 	r := reader{folder: folder, taken: map[string]string{}}
 	var workers []gardencorev1beta1.Worker
-	controlPlanes := 0
 	for i, n := range nodes {
 		path := field.NewPath("nodes").Index(i)
 		w := r.worker(n, path)
 		switch n.Role {
 		case roleControlPlane, "":
-			controlPlanes++
-			if controlPlanes > 1 {
-				r.problems = append(r.problems, field.Forbidden(path.Child("role"), "more than one control plane is not supported yet"))
-				continue
-			}
 			w.Name, w.ControlPlane = roleControlPlane, &gardencorev1beta1.WorkerControlPlane{}
-			workers = append(workers, w)
+			workers = r.addControlPlane(workers, w, path)
 		case roleWorker:
 			workers = addWorker(workers, w)
 		default:
 			r.problems = append(r.problems, field.NotSupported(path.Child("role"), n.Role, []string{roleControlPlane, roleWorker}))
 		}
 	}
-	if controlPlanes == 0 {
+	switch i := slices.IndexFunc(workers, holdsControlPlane); {
+	case i < 0:
 		r.problems = append(r.problems, field.Required(field.NewPath("nodes"), "one node has to be of role control-plane"))
+	case workers[i].Minimum%2 == 0:
+		r.problems = append(r.problems, field.Invalid(field.NewPath("nodes"), workers[i].Minimum, "an odd number of nodes has to be of role control-plane, so that a majority can be told"))
 	}
 	if r.version != "" && shoot.Spec.Kubernetes.Version == "" {
 		shoot.Spec.Kubernetes.Version = r.version
@@ -142,12 +140,30 @@ func (r *reader) image(image string, path *field.Path) {
 	r.version = version
 }
 
+func holdsControlPlane(w gardencorev1beta1.Worker) bool { return w.ControlPlane != nil }
+
+// addControlPlane makes the pool of the control plane one larger. All its machines
+// are alike.
+func (r *reader) addControlPlane(workers []gardencorev1beta1.Worker, w gardencorev1beta1.Worker, path *field.Path) []gardencorev1beta1.Worker {
+	i := slices.IndexFunc(workers, holdsControlPlane)
+	if i < 0 {
+		return append(workers, w)
+	}
+	pool := &workers[i]
+	if !equality.Semantic.DeepEqual(pool.Labels, w.Labels) || !equality.Semantic.DeepEqual(pool.ProviderConfig, w.ProviderConfig) {
+		r.problems = append(r.problems, field.Forbidden(path, "nodes of role control-plane have to be alike"))
+	}
+	pool.Minimum++
+	pool.Maximum++
+	return workers
+}
+
 // addWorker puts a worker into the pool of its like.
 func addWorker(workers []gardencorev1beta1.Worker, w gardencorev1beta1.Worker) []gardencorev1beta1.Worker {
 	pools := 0
 	for i := range workers {
 		pool := &workers[i]
-		if pool.ControlPlane != nil {
+		if holdsControlPlane(*pool) {
 			continue
 		}
 		pools++

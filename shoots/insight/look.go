@@ -62,7 +62,10 @@ const (
 	sizeLimit   = 30 * time.Second
 )
 
-const controlPlane = string(v1alpha1.RoleControlPlane)
+const (
+	controlPlane = string(v1alpha1.RoleControlPlane)
+	balancer     = string(v1alpha1.RoleBalancer)
+)
 
 // Look looks at a cluster. What cannot be seen is on the page, and no error.
 // Faults: Missing when it has no machine, Transient, Denied (the engine).
@@ -103,10 +106,13 @@ func (l *Looker) Look(ctx context.Context, known Known) (*View, error) {
 }
 
 func rank(m machines.Description) int {
-	if m.Labels[shoots.LabelRole] == controlPlane {
+	switch m.Labels[shoots.LabelRole] {
+	case controlPlane:
 		return 0
+	case balancer:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 func (v *View) unseen(what string, err error) {
@@ -262,7 +268,7 @@ func (l *Looker) sizes(ctx context.Context, v *View) map[string]int64 {
 func (l *Looker) FromNodes(ctx context.Context, v *View) map[string]string {
 	answers := map[string]string{}
 	for _, m := range v.Machines {
-		if m.State != machines.StateRunning {
+		if m.State != machines.StateRunning || m.Labels[shoots.LabelRole] == balancer {
 			continue
 		}
 		answers[m.Hostname] = ""

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/nodeconfig"
 	"github.com/loam-cloud/loam/shoots"
 )
 
@@ -55,26 +57,27 @@ func moment(t time.Time) *time.Time {
 // place is where nodes have something that people look for.
 type place struct {
 	what, path string
-	// control says that only control planes have it.
-	control bool
+	// role is of those that have it; empty means all nodes.
+	role v1alpha1.MachineRole
 }
 
 // places are those of kubeadm, the kubelet and Loam's node image.
 func places() []place {
 	return []place{
-		{"static pod manifests", manifestsFolder, true},
-		{"certificates and keys", kubernetesFolder + "/pki", false},
-		{"kubelet's certificates", kubeletFolder, false},
-		{"kubelet's configuration", "/var/lib/kubelet/config.yaml", false},
-		{"kubelet's flags", "/var/lib/kubelet/kubeadm-flags.env", false},
-		{"containerd's configuration", "/etc/containerd/config.toml", false},
-		{"network configuration", "/etc/cni/net.d", false},
-		{"etcd's data", "/var/lib/etcd", true},
-		{"containers and images", "/var/lib/containerd", false},
-		{"logs of pods", "/var/log/pods", false},
-		{"logs of kubeadm", "/var/log/loam", false},
-		{"journal, by journalctl", "/run/log/journal", false},
-		{"journal, by journalctl", "/var/log/journal", false},
+		{"load balancer's configuration", nodeconfig.BalancerPath, v1alpha1.RoleBalancer},
+		{"static pod manifests", manifestsFolder, v1alpha1.RoleControlPlane},
+		{"certificates and keys", kubernetesFolder + "/pki", ""},
+		{"kubelet's certificates", kubeletFolder, ""},
+		{"kubelet's configuration", "/var/lib/kubelet/config.yaml", ""},
+		{"kubelet's flags", "/var/lib/kubelet/kubeadm-flags.env", ""},
+		{"containerd's configuration", "/etc/containerd/config.toml", ""},
+		{"network configuration", "/etc/cni/net.d", ""},
+		{"etcd's data", "/var/lib/etcd", v1alpha1.RoleControlPlane},
+		{"containers and images", "/var/lib/containerd", ""},
+		{"logs of pods", "/var/log/pods", ""},
+		{"logs of kubeadm", "/var/log/loam", ""},
+		{"journal, by journalctl", "/run/log/journal", ""},
+		{"journal, by journalctl", "/var/log/journal", ""},
 	}
 }
 
@@ -99,7 +102,7 @@ func locations(n Node, found *inside) []Location {
 	}
 	for _, p := range places() {
 		switch {
-		case p.control && n.Role != controlPlane:
+		case p.role != "" && n.Role != string(p.role), p.role == "" && n.Role == balancer:
 		case found.probe != nil && !slices.Contains(found.probe.paths, p.path):
 		case found.probe == nil && strings.HasPrefix(p.path, "/run/"):
 		default:

@@ -68,8 +68,12 @@ func row(w io.Writer, columns ...string) {
 }
 
 func (n Node) print(w io.Writer, now time.Time) {
-	role := map[v1alpha1.MachineRole]string{v1alpha1.RoleControlPlane: "control plane", v1alpha1.RoleWorker: "worker"}[v1alpha1.MachineRole(n.Role)]
-	fmt.Fprintf(w, "\nNode %s (%s)\n", n.Name, cmp.Or(role, n.Role, "role not known"))
+	role := map[v1alpha1.MachineRole]string{v1alpha1.RoleControlPlane: "control plane", v1alpha1.RoleWorker: "worker", v1alpha1.RoleBalancer: "load balancer"}[v1alpha1.MachineRole(n.Role)]
+	what := "Node"
+	if n.Role == balancer {
+		what = "Machine"
+	}
+	fmt.Fprintf(w, "\n%s %s (%s)\n", what, n.Name, cmp.Or(role, n.Role, "role not known"))
 	table(w, func(t io.Writer) {
 		row(t, "container:", n.Container+"  "+short(n.ContainerID))
 		row(t, "image:", n.Image+"  "+short(n.ImageID))

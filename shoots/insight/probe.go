@@ -5,13 +5,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/loam-cloud/loam/nodeconfig"
 )
 
 // probeScript asks a node for what only its inside knows. It is to run on any
 // node image, so it takes what is there and says nothing of the rest.
 const probeScript = `
 echo '# units'
-systemctl show containerd.service kubelet.service -p Id,ActiveState,SubState,MainPID,NRestarts 2>/dev/null
+units='containerd.service kubelet.service'
+if test -e ` + nodeconfig.BalancerPath + `; then units=` + nodeconfig.BalancerUnit + `; fi
+systemctl show $units -p Id,ActiveState,SubState,MainPID,NRestarts 2>/dev/null
 echo '# processes'
 ps -eo pid=,rss=,etimes=,comm= 2>/dev/null
 echo '# paths'

@@ -58,6 +58,12 @@ func newHarness(t *testing.T) *harness {
 		clock: clocktesting.NewFakeClock(time.Now()), machines: fake.New(), events: events.NewFakeRecorder(1000),
 	}
 	h.machines.Script = booted
+	h.restart()
+	return h
+}
+
+// restart begins the reconciler anew, as a new process does.
+func (h *harness) restart() {
 	cluster := runningCluster("demo")
 	h.reconciler = &lifecycle.Reconciler{
 		Client: h.garden, Live: h.garden, Clock: h.clock, Recorder: h.events, Machines: h.machines,
@@ -65,7 +71,6 @@ func newHarness(t *testing.T) *harness {
 		Image:   func(_ context.Context, version string) (string, error) { return "node:" + version, nil },
 		Connect: func(*rest.Config) (client.Client, error) { return cluster, nil },
 	}
-	return h
 }
 
 // booted answers the flow as a machine on which kubeadm has done its work.

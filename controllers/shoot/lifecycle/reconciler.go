@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -60,6 +61,10 @@ type Reconciler struct {
 	Room func(ctx context.Context, c shoots.Cluster) error
 	// Connect makes a client for a cluster; nil means a real one.
 	Connect func(*rest.Config) (client.Client, error)
+
+	// looked has the UIDs of Shoots whose machines were looked at since this process
+	// began.
+	looked sync.Map
 }
 
 // Config is what the controller is told once.
@@ -82,6 +87,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil // it went elsewhere while it waited for its turn
 	}
 	run := &operationRun{Reconciler: r, shoot: shoot, kind: decide(shoot)}
+	if first := r.first(shoot); first && run.kind == "" {
+		off, err := run.off(ctx)
+		if err != nil {
+			return policy.Result(err)
+		}
+		if off {
+			run.kind = gardencorev1beta1.LastOperationTypeReconcile
+		}
+	}
 	if run.kind == "" {
 		if err := run.keepAccess(ctx); err != nil {
 			return policy.Result(err)
@@ -101,6 +115,32 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return run.conclude(ctx, err, context.Cause(flowContext))
 }
 
+// first tells whether a Shoot is looked at for the first time since this process
+// began. The host may have been switched off before.
+func (r *Reconciler) first(shoot *gardencorev1beta1.Shoot) bool {
+	_, again := r.looked.LoadOrStore(shoot.UID, true)
+	return !again
+}
+
+// off tells whether a machine is off of a cluster that is ready otherwise.
+func (o *operationRun) off(ctx context.Context) (bool, error) {
+	if o.shoot.Status.TechnicalID == "" || hibernated(o.shoot) || o.shoot.Status.LastOperation.State != gardencorev1beta1.LastOperationStateSucceeded {
+		return false, nil
+	}
+	all, err := o.Machines.List(ctx, o.shoot.Status.TechnicalID)
+	if err != nil {
+		o.looked.Delete(o.shoot.UID)
+		return false, fmt.Errorf("looking for machines that are off: %w", err)
+	}
+	for _, m := range all {
+		if m.State != machines.StateRunning {
+			log.FromContext(ctx).Info("A machine is off: the cluster is started again", "machine", m.Hostname, "state", m.State)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // conclude says when to look at the Shoot again, and why its operation did not
 // get to its end: the operation's own error, and what ended its context.
 func (o *operationRun) conclude(ctx context.Context, err, ended error) (reconcile.Result, error) {
@@ -112,6 +152,7 @@ func (o *operationRun) conclude(ctx context.Context, err, ended error) (reconcil
 	case errors.Is(ended, errOutdated), errors.Is(err, errOutdated):
 		return reconcile.Result{RequeueAfter: soon}, nil
 	case err == nil && o.kind == gardencorev1beta1.LastOperationTypeDelete:
+		o.looked.Delete(o.shoot.UID)
 		return reconcile.Result{}, nil
 	case err == nil:
 		return reconcile.Result{RequeueAfter: accessInterval}, nil

@@ -367,6 +367,34 @@ func TestHibernation(t *testing.T) {
 	}
 }
 
+// TestMachinesThatAreOff are started when the process begins, and left alone while
+// it runs: somebody may have stopped one to see what happens.
+func TestMachinesThatAreOff(t *testing.T) {
+	h := newHarness(t)
+	shoot := h.settle(h.create(1, nil))
+	stop := func() {
+		if err := h.machines.Stop(t.Context(), shoot.Status.TechnicalID, "worker-0", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	h.wantOperation(h.settle(shoot), "Create Succeeded 100")
+	h.wantMachines("control-plane-0 Running", "worker-0 Stopped")
+	h.restart()
+	shoot = h.settle(shoot)
+	h.wantOperation(shoot, "Reconcile Succeeded 100")
+	h.wantMachines("control-plane-0 Running", "worker-0 Running")
+
+	asleep := true
+	h.change(shoot, func(s *gardencorev1beta1.Shoot) {
+		s.Spec.Hibernation = &gardencorev1beta1.Hibernation{Enabled: &asleep}
+	})
+	shoot = h.settle(shoot)
+	h.restart()
+	h.settle(shoot)
+	h.wantMachines("control-plane-0 Stopped", "worker-0 Stopped")
+}
+
 func TestFewerWorkers(t *testing.T) {
 	h := newHarness(t)
 	shoot := h.settle(h.create(2, nil))

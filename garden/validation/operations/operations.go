@@ -89,5 +89,5 @@ func ValidateMachine(machine *loamv1alpha1.Machine) field.ErrorList {
 	errs := check.Required(path.Child("shootName"), machine.Spec.ShootName, "names the Shoot that the machine belongs to")
 	errs = append(errs, check.Required(path.Child("pool"), machine.Spec.Pool, "names the worker pool")...)
 	errs = append(errs, check.Required(path.Child("providerType"), machine.Spec.ProviderType, "names the machine driver")...)
-	return append(errs, check.OneOf(path.Child("role"), machine.Spec.Role, loamv1alpha1.RoleControlPlane, loamv1alpha1.RoleWorker)...)
+	return append(errs, check.OneOf(path.Child("role"), machine.Spec.Role, loamv1alpha1.RoleControlPlane, loamv1alpha1.RoleWorker, loamv1alpha1.RoleBalancer)...)
 }

@@ -256,8 +256,9 @@ func TestLocal(t *testing.T) {
 			pool + ".providerConfig.extraPortMappings[0].hostPort: portMappings has this port",
 		}},
 		"pool with that name":   {change: local(func(s *core.Shoot) { worker(s).Name = "control-plane" }), want: []string{pool + ".name: has to hold the control plane"}},
-		"three control planes":  {change: local(func(s *core.Shoot) { hold(worker(s)); worker(s).Minimum, worker(s).Maximum = 3, 3 }), want: []string{pool + ".minimum: a control plane has 1 machine"}},
-		"high availability":     {change: local(func(s *core.Shoot) { tolerate(s, core.FailureToleranceTypeNode) }), want: []string{"spec.controlPlane.highAvailability: one machine"}},
+		"three control planes":  {change: local(func(s *core.Shoot) { hold(worker(s)); worker(s).Minimum, worker(s).Maximum = 3, 3 })},
+		"seven control planes":  {change: local(func(s *core.Shoot) { hold(worker(s)); worker(s).Minimum, worker(s).Maximum = 7, 7 }), want: []string{pool + ".minimum: 5 machines at most"}},
+		"high availability":     {change: local(func(s *core.Shoot) { tolerate(s, core.FailureToleranceTypeNode) }), want: []string{"spec.controlPlane.highAvailability: minimum: 3"}},
 		"pool of older version": {change: local(func(s *core.Shoot) { worker(s).Kubernetes = &core.WorkerKubernetes{Version: new("1.35.4")} }), want: []string{pool + ".kubernetes.version: must be 1.36.3, the cluster's version"}},
 		"range for no node": {change: local(func(s *core.Shoot) {
 			s.Spec.Networking.Pods, s.Spec.Kubernetes.KubeControllerManager = new("10.20.0.0/26"), nil

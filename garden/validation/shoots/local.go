@@ -18,6 +18,9 @@ const (
 	// localControlPlane is the pool that a cluster gets when none of its own
 	// holds the control plane.
 	localControlPlane = "control-plane"
+	// localControlPlanes is how many machines a control plane may have. Each write
+	// waits for most of them, and with five, two can fail.
+	localControlPlanes = 5
 	// localMaskSize is the range of pods that each node gets (kubeadm's default
 	// for IPv4).
 	localMaskSize = 24
@@ -46,10 +49,27 @@ func validateLocal(shoot *core.Shoot, path *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(path.Child("kubernetes", "version"), kubernetes, "must be at least "+localOldest))
 	}
 	if tolerance := failureTolerance(shoot.Spec.ControlPlane); tolerance != "" {
-		errs = append(errs, field.Forbidden(path.Child("controlPlane", "highAvailability"), "a cluster of provider type local has one machine for its control plane"))
+		errs = append(errs, field.Forbidden(path.Child("controlPlane", "highAvailability"), "a cluster of provider type local says it by the machines of its control plane: minimum: 3 of the pool with controlPlane: {}"))
 	}
 	errs = append(errs, validateProviderConfigs(shoot, path.Child("provider"))...)
 	return append(errs, validateLocalPools(shoot, path.Child("provider", "workers"))...)
+}
+
+// validateLocalMembers keeps the number of machines that a control plane began with:
+// its store began with all of them.
+func validateLocalMembers(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
+	if shoot.Spec.Provider.Type != defaulting.ProviderLocal {
+		return nil
+	}
+	var errs field.ErrorList
+	for i, worker := range shoot.Spec.Provider.Workers {
+		for _, was := range old.Spec.Provider.Workers {
+			if worker.Name == was.Name && worker.ControlPlane != nil && was.ControlPlane != nil && worker.Minimum != was.Minimum {
+				errs = append(errs, field.Invalid(path.Index(i).Child("minimum"), worker.Minimum, fmt.Sprintf("must stay %d: a control plane keeps the machines that it began with", was.Minimum)))
+			}
+		}
+	}
+	return errs
 }
 
 // validateLocalChange lets a cluster take one step at a time to another minor
@@ -109,8 +129,8 @@ func validateLocalPools(shoot *core.Shoot, path *field.Path) field.ErrorList {
 		if worker.ControlPlane == nil && worker.Name == localControlPlane && !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
 			errs = append(errs, field.Invalid(at.Child("name"), worker.Name, "a pool of this name has to hold the control plane: give it controlPlane: {}"))
 		}
-		if worker.ControlPlane != nil && worker.Minimum != 1 {
-			errs = append(errs, field.Invalid(at.Child("minimum"), worker.Minimum, "a control plane has 1 machine"))
+		if worker.ControlPlane != nil && worker.Minimum > localControlPlanes {
+			errs = append(errs, field.Invalid(at.Child("minimum"), worker.Minimum, fmt.Sprintf("a control plane has %d machines at most", localControlPlanes)))
 		}
 		if k := worker.Kubernetes; k != nil && k.Version != nil && !offers.IsPrefix(*k.Version) && *k.Version != shoot.Spec.Kubernetes.Version {
 			errs = append(errs, field.Invalid(at.Child("kubernetes", "version"), *k.Version, fmt.Sprintf("must be %s, the cluster's version: its nodes share one image", shoot.Spec.Kubernetes.Version)))

@@ -145,8 +145,8 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 			workers = append(workers, pool)
 			continue
 		}
-		if w.Minimum != 1 {
-			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "a control plane has 1 machine"))
+		if w.Minimum != 1 && w.Minimum != 3 && w.Minimum != 5 {
+			problems = append(problems, field.Invalid(path.Index(i).Child("minimum"), w.Minimum, "a control plane has 1, 3 or 5 machines"))
 		}
 		pool.Role = v1alpha1.RoleControlPlane
 		controlPlanes = append(controlPlanes, pool)

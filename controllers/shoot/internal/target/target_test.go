@@ -210,7 +210,7 @@ func TestClusterNamesEveryProblem(t *testing.T) {
 				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Mode: ptr.To(gardencorev1beta1.ProxyMode("Magic"))}
 				other := worker("w", 1)
 				other.Kubernetes = &gardencorev1beta1.WorkerKubernetes{Version: ptr.To("1.35.4")}
-				s.Provider.Workers = []gardencorev1beta1.Worker{worker("w", -1), other, controlPlane("a", 3), controlPlane("b", 1)}
+				s.Provider.Workers = []gardencorev1beta1.Worker{worker("w", -1), other, controlPlane("a", 2), controlPlane("b", 1)}
 			},
 			[]string{
 				"spec.provider.type", "spec.networking.type", "spec.networking.ipFamilies[1]", "spec.kubernetes.kubeProxy.mode",
