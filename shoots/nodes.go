@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
@@ -211,6 +212,9 @@ func (r *run) release(ctx context.Context) error {
 // already works with. The kubelet may have done the former meanwhile. Until the
 // kubelet has written what it can give, it trusts what it reads, and refuses static
 // pods for good that do not fit into a node of nothing.
+//
+// To a node that is there a kubelet gives no labels and taints of its own, so where
+// its user has a say in these it goes first, which takes seconds longer.
 func (r *run) introduce(ctx context.Context, m controlPlane) error {
 	subnet := r.cluster.subnet(m.place)
 	if !subnet.IsValid() {
@@ -226,11 +230,18 @@ func (r *run) introduce(ctx context.Context, m controlPlane) error {
 		Status:     corev1.NodeStatus{Capacity: m.room, Allocatable: m.room},
 	}
 	set(node)
-	err := poll(ctx, r.Clock, func(ctx context.Context) error { return classify(client.IgnoreAlreadyExists(r.api.Create(ctx, node))) })
-	if err != nil {
-		return fmt.Errorf("introducing node %q: %w", node.Name, err)
+	if !r.patched(m.member.pool) {
+		err := poll(ctx, r.Clock, func(ctx context.Context) error { return classify(client.IgnoreAlreadyExists(r.api.Create(ctx, node))) })
+		if err != nil {
+			return fmt.Errorf("introducing node %q: %w", node.Name, err)
+		}
 	}
 	return r.changeNode(ctx, node.Name, set)
+}
+
+// patched tells whether the user patches what machines of a pool are made from.
+func (r *run) patched(p Pool) bool {
+	return !equality.Semantic.DeepEqual([]v1alpha1.KubeadmPatches{r.cluster.Patches, p.Patches}, make([]v1alpha1.KubeadmPatches, 2))
 }
 
 // recordScript has kubeadm put into the cluster what kubeadm itself needs there

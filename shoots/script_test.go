@@ -82,6 +82,9 @@ func (w *world) do(words []string) string {
 	case "workers":
 		w.setWorkers(number(w.t, rest[0]))
 		return ""
+	case "patch":
+		w.cluster.Pools[0].Patches.KubeadmConfigPatches = []string{"kind: InitConfiguration\nnodeRegistration: {kubeletExtraArgs: {node-labels: " + rest[0] + "}}\n"}
+		return ""
 	case "control-planes":
 		w.cluster.Pools[0].Count = number(w.t, rest[0])
 		return ""
