@@ -24,10 +24,11 @@ func (c *Cluster) balancer() []member {
 
 // gate is the machine whose published port leads to the API server.
 func (c *Cluster) gate() member {
-	for _, m := range append(c.balancer(), c.members(v1alpha1.RoleControlPlane)...) {
-		return m
+	all := append(c.balancer(), c.members(v1alpha1.RoleControlPlane)...)
+	if len(all) == 0 {
+		return member{}
 	}
-	return member{}
+	return all[0]
 }
 
 // bootBalancer starts the balancer. It knows the API servers by their addresses,
@@ -60,20 +61,18 @@ systemctl start ` + nodeconfig.BalancerUnit + `
 
 // replaceBalancer has the balancer boot from the image of the cluster's version.
 func (r *run) replaceBalancer(ctx context.Context) error {
-	for _, member := range r.cluster.balancer() {
-		if !r.cluster.outdated(r.balancer) {
-			return nil
-		}
-		replaced, err := r.Machines.Replace(ctx, r.cluster.spec(member), machines.Replacement{
-			Keep: []string{"/etc/loam", "/etc/machine-id"}, Grace: workerGrace,
-		})
-		if err != nil {
-			return err
-		}
-		r.balancer = replaced
-		return r.bootBalancer(ctx)
+	members := r.cluster.balancer()
+	if len(members) == 0 || !r.cluster.outdated(r.balancer) {
+		return nil
 	}
-	return nil
+	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(members[0]), machines.Replacement{
+		Keep: []string{"/etc/loam", "/etc/machine-id"}, Grace: workerGrace,
+	})
+	if err != nil {
+		return err
+	}
+	r.balancer = replaced
+	return r.bootBalancer(ctx)
 }
 
 func (r *run) controlPlaneMembers() []nodeconfig.Member {

@@ -22,7 +22,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 func view(change func(*ports.View)) ports.View {
 	v := ports.View{
 		Listen:   loopback,
-		Services: []*corev1.Service{service(corev1.ServiceTypeNodePort, 80, 30080)},
+		Services: []*corev1.Service{service(corev1.ServiceTypeNodePort, 30080)},
 		Slices:   []*discoveryv1.EndpointSlice{slice("web", endpoint("b", true))},
 		Nodes:    []*corev1.Node{node("a", "10.0.0.1", true), node("b", "10.0.0.2", true), node("c", "10.0.0.3", false)},
 	}
@@ -32,10 +32,10 @@ func view(change func(*ports.View)) ports.View {
 	return v
 }
 
-func service(kind corev1.ServiceType, port, nodePort int32) *corev1.Service {
+func service(kind corev1.ServiceType, nodePort int32) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
-		Spec:       corev1.ServiceSpec{Type: kind, Ports: []corev1.ServicePort{{Port: port, NodePort: nodePort, Protocol: corev1.ProtocolTCP}}},
+		Spec:       corev1.ServiceSpec{Type: kind, Ports: []corev1.ServicePort{{Port: 80, NodePort: nodePort, Protocol: corev1.ProtocolTCP}}},
 	}
 }
 
@@ -91,7 +91,7 @@ func TestDecide(t *testing.T) {
 		"nothing behind": {func(v *ports.View) { v.Slices = nil }, []string{"Service | default/web | 127.0.0.1:30080 |  | no pod is behind it"}},
 		"another port's endpoints": {func(v *ports.View) { v.Slices[0].Ports[0].Name = ptr.To("other") },
 			[]string{"Service | default/web | 127.0.0.1:30080 |  | no pod is behind it"}},
-		"inside only": {func(v *ports.View) { v.Services[0] = service(corev1.ServiceTypeClusterIP, 80, 0) },
+		"inside only": {func(v *ports.View) { v.Services[0] = service(corev1.ServiceTypeClusterIP, 0) },
 			[]string{"Service | default/web | nowhere |  | inside the cluster only: it is of type ClusterIP"}},
 		"a name outside": {func(v *ports.View) {
 			v.Services[0].Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
@@ -103,7 +103,7 @@ func TestDecide(t *testing.T) {
 		"balanced by another": {func(v *ports.View) {
 			v.Services[0].Spec.Type, v.Services[0].Spec.LoadBalancerClass = corev1.ServiceTypeLoadBalancer, ptr.To("other.example/lb")
 		}, []string{"Service | default/web | 127.0.0.1:30080 | b,a | "}},
-		"balanced without node port": {func(v *ports.View) { v.Services[0] = service(corev1.ServiceTypeLoadBalancer, 80, 0) },
+		"balanced without node port": {func(v *ports.View) { v.Services[0] = service(corev1.ServiceTypeLoadBalancer, 0) },
 			[]string{"Service | default/web | nowhere |  | it has no node port: allocateLoadBalancerNodePorts is false"}},
 		"mappings": {func(v *ports.View) {
 			v.Mappings = []ports.Mapping{{ID: "x", Listen: loopback, Host: 8080, Node: 30080}, {ID: "y", Listen: loopback, Node: 31000, Protocol: corev1.ProtocolUDP}}
@@ -182,7 +182,7 @@ func TestIngress(t *testing.T) {
 	if got := ports.Ingress([]ports.Line{line(82, "")}, loopback); got != nil {
 		t.Errorf("what is not served has ingress %+v", got)
 	}
-	s := service(corev1.ServiceTypeLoadBalancer, 80, 30080)
+	s := service(corev1.ServiceTypeLoadBalancer, 30080)
 	s.Status.LoadBalancer.Ingress = got
 	if !ports.Ours(s) {
 		t.Error("a service is not ours after we gave it an address")
