@@ -88,7 +88,7 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 	if err != nil {
 		return err
 	}
-	if err := api.Create(ctx, shoot); err != nil {
+	if err := c.create(ctx, api, shoot); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return fault.New(fault.Invalid, "%s exists already: choose another name, or delete it with \"loam cluster delete %s\"", p.describe(shoot.Name), shoot.Name)
 		}
@@ -107,6 +107,23 @@ func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []s
 		return err
 	}
 	return mergeKubeconfig(c.kubeconfig, p.contextName(shoot.Name), text, say)
+}
+
+// create asks for this host, and leaves the choice to the scheduler where only
+// that one may choose.
+func (c *createOptions) create(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Shoot) error {
+	chosen := shoot.Spec.SeedName != nil
+	if !chosen {
+		shoot.Spec.SeedName = ptr.To(app.SeedName)
+	}
+	unbound := shoot.DeepCopy()
+	err := api.Create(ctx, shoot)
+	if chosen || !apierrors.IsForbidden(err) {
+		return err
+	}
+	unbound.Spec.SeedName = nil
+	unbound.DeepCopyInto(shoot)
+	return api.Create(ctx, shoot)
 }
 
 // removeLimit bounds the removal of a cluster that did not come up.
@@ -195,9 +212,6 @@ func (c *createOptions) fill(s *gardencorev1beta1.ShootSpec) {
 	}
 	if s.Region == "" {
 		s.Region = "local"
-	}
-	if s.SeedName == nil {
-		s.SeedName = ptr.To(app.SeedName)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -10,7 +11,10 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/scheme"
@@ -96,8 +100,45 @@ func TestShoot(t *testing.T) {
 			if p.namespace() != shoot.Namespace {
 				t.Errorf("the cluster is in %q, and looked for in %q", shoot.Namespace, p.namespace())
 			}
-			if s := shoot.Spec; s.CloudProfile.Name != "local" || s.Provider.Type != "local" || s.Region != "local" || *s.SeedName != "local" {
+			if s := shoot.Spec; s.CloudProfile.Name != "local" || s.Provider.Type != "local" || s.Region != "local" || s.SeedName != nil {
 				t.Errorf("the spec is %+v", s)
+			}
+		})
+	}
+}
+
+// TestWhoMayNotChooseASeed gets the one that the scheduler chooses.
+func TestWhoMayNotChooseASeed(t *testing.T) {
+	denied := apierrors.NewForbidden(gardencorev1beta1.Resource("shoots"), "demo", errors.New("cannot patch shoots/binding"))
+	for name, tc := range map[string]struct {
+		named   string
+		may     bool
+		refused error
+		want    string
+	}{
+		"who may":                         {may: true, want: "local"},
+		"who may not":                     {want: ""},
+		"who may not, of a seed he names": {named: "far", refused: denied, want: "far"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := clientfake.NewClientBuilder().WithScheme(scheme.Client()).WithInterceptorFuncs(interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					if !tc.may && o.(*gardencorev1beta1.Shoot).Spec.SeedName != nil {
+						return denied
+					}
+					return c.Create(ctx, o, options...)
+				},
+			}).Build()
+			shoot := &gardencorev1beta1.Shoot{}
+			shoot.Namespace, shoot.Name = "garden-local", "demo"
+			if tc.named != "" {
+				shoot.Spec.SeedName = &tc.named
+			}
+			if err := (&createOptions{}).create(t.Context(), api, shoot); !errors.Is(err, tc.refused) {
+				t.Errorf("got %v, want %v", err, tc.refused)
+			}
+			if got := ptr.Deref(shoot.Spec.SeedName, ""); got != tc.want {
+				t.Errorf("the seed is %q, want %q", got, tc.want)
 			}
 		})
 	}
