@@ -159,7 +159,7 @@ func (o *options) sight(ctx context.Context, p *project, name string) (*sight, e
 		i.Close()
 		return nil, err
 	}
-	return &sight{i, known, shoot != nil && shoot.Spec.Hibernation != nil && ptr.Deref(shoot.Spec.Hibernation.Enabled, false)}, nil
+	return &sight{i, known, shoot != nil && hibernated(shoot)}, nil
 }
 
 // absent says why a cluster that is asked for has no machine here.

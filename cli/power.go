@@ -93,10 +93,16 @@ func (c *powerOptions) run(cmd *cobra.Command, api client.WithWatch, p *project,
 	return follow(ctx, api, changed, before, cmd.ErrOrStderr())
 }
 
+// hibernated tells whether a Shoot is asked to sleep.
+func hibernated(shoot *gardencorev1beta1.Shoot) bool {
+	h := shoot.Spec.Hibernation
+	return h != nil && ptr.Deref(h.Enabled, false)
+}
+
 // change asks a Shoot to be on or off, and says how. Nothing is to be done for one
 // that is off already; one that is on may have machines that are not.
 func (c *powerOptions) change(shoot *gardencorev1beta1.Shoot) string {
-	asleep := shoot.Spec.Hibernation != nil && ptr.Deref(shoot.Spec.Hibernation.Enabled, false)
+	asleep := hibernated(shoot)
 	switch {
 	case asleep && !c.on:
 		return ""

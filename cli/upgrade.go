@@ -164,8 +164,8 @@ type upgradeStep struct {
 }
 
 // planUpgrade lists the nodes that have not the version yet, in the order in which
-// the flow takes them: the load balancer, the control plane, then pool by pool as the Shoot lists
-// them.
+// the flow takes them: the load balancer, the control plane, then pool by pool as
+// the Shoot lists them.
 func planUpgrade(shoot *gardencorev1beta1.Shoot, version string, machines []v1alpha1.Machine) upgradePlan {
 	plan := upgradePlan{Cluster: shoot.Name, From: shoot.Spec.Kubernetes.Version, To: version, Steps: []upgradeStep{}}
 	pools := map[string]int{}

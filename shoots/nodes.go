@@ -271,12 +271,12 @@ const (
 // it asks for the certificate that it names. Why a kubelet got none, only the
 // kubelet knows.
 const joinScript = bootstrapHead + `
-if test -s /var/lib/kubelet/pki/kubelet-client-current.pem; then
+if test -s ` + kubeletPairPath + `; then
   systemctl restart kubelet 9>&-
 else
 ` + nodeconfig.AwaitContainerd + nodeconfig.CgroupPatch + `
   systemctl stop kubelet 9>&-
-  rm -f /var/log/loam/kubeadm-join.log /etc/kubernetes/kubelet.conf
+  rm -f /var/log/loam/kubeadm-join.log ` + kubeletConfigPath + `
   kubeadm join --config=` + nodeconfig.KubeadmConfigPath + ` --ignore-preflight-errors=all >/var/log/loam/kubeadm-join.log 2>&1 9>&- || {
     grep -v '^$' /var/log/loam/kubeadm-join.log | grep -E '^error|^\[' | tail -n 4 >&2
     journalctl --unit=kubelet --output=cat --no-pager --lines=8 >&2
@@ -289,7 +289,6 @@ fi
 // initialise waits until kubeadm has made the files of the control plane and the
 // kubelets work with them, from the authorities that were put into the machines.
 func (r *run) initialise(ctx context.Context) error {
-	var unfinished []int
 	done := make([]progress, len(r.controlPlanes))
 	err := each(ctx, indices(r.controlPlanes), func(ctx context.Context, i int) (err error) {
 		m := &r.controlPlanes[i]
@@ -308,14 +307,12 @@ func (r *run) initialise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range done {
-		if done[i] == upgrading {
-			unfinished = append(unfinished, i)
-		}
-	}
 	// One after the other, as they were replaced.
-	for _, i := range unfinished {
-		if err := r.finishControlPlane(ctx, r.controlPlanes[i]); err != nil {
+	for i, m := range r.controlPlanes {
+		if done[i] != upgrading {
+			continue
+		}
+		if err := r.finishControlPlane(ctx, m); err != nil {
 			return err
 		}
 	}

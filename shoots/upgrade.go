@@ -260,7 +260,7 @@ func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
 func (r *run) awaitServer(ctx context.Context, api *Connection, m machines.Machine) error {
 	wanted := m.Labels[labelVersion]
 	return poll(ctx, r.Clock, func(ctx context.Context) error {
-		server, err := r.staticPod(ctx, api, "kube-apiserver", m)
+		server, err := staticPod(ctx, api, "kube-apiserver", m)
 		if err != nil {
 			return err
 		}
@@ -270,7 +270,7 @@ func (r *run) awaitServer(ctx context.Context, api *Connection, m machines.Machi
 		if len(r.controlPlanes) == 1 {
 			return nil
 		}
-		store, err := r.staticPod(ctx, api, "etcd", m)
+		store, err := staticPod(ctx, api, "etcd", m)
 		if err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (r *run) awaitServer(ctx context.Context, api *Connection, m machines.Machi
 	})
 }
 
-func (r *run) staticPod(ctx context.Context, api *Connection, name string, m machines.Machine) (*corev1.Pod, error) {
+func staticPod(ctx context.Context, api *Connection, name string, m machines.Machine) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	if err := api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: name + "-" + m.Hostname}, &pod); err != nil {
 		return nil, fmt.Errorf("the API server is not ready: %w", err)

@@ -142,6 +142,11 @@ func (r *reader) image(image string, path *field.Path) {
 
 func holdsControlPlane(w gardencorev1beta1.Worker) bool { return w.ControlPlane != nil }
 
+// alike tells whether nodes can be of one pool.
+func alike(a, b gardencorev1beta1.Worker) bool {
+	return equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.ProviderConfig, b.ProviderConfig)
+}
+
 // addControlPlane makes the pool of the control plane one larger. All its machines
 // are alike.
 func (r *reader) addControlPlane(workers []gardencorev1beta1.Worker, w gardencorev1beta1.Worker, path *field.Path) []gardencorev1beta1.Worker {
@@ -150,7 +155,7 @@ func (r *reader) addControlPlane(workers []gardencorev1beta1.Worker, w gardencor
 		return append(workers, w)
 	}
 	pool := &workers[i]
-	if !equality.Semantic.DeepEqual(pool.Labels, w.Labels) || !equality.Semantic.DeepEqual(pool.ProviderConfig, w.ProviderConfig) {
+	if !alike(*pool, w) {
 		r.problems = append(r.problems, field.Forbidden(path, "nodes of role control-plane have to be alike"))
 	}
 	pool.Minimum++
@@ -167,7 +172,7 @@ func addWorker(workers []gardencorev1beta1.Worker, w gardencorev1beta1.Worker) [
 			continue
 		}
 		pools++
-		if equality.Semantic.DeepEqual(pool.Labels, w.Labels) && equality.Semantic.DeepEqual(pool.ProviderConfig, w.ProviderConfig) {
+		if alike(*pool, w) {
 			pool.Minimum++
 			pool.Maximum++
 			return workers

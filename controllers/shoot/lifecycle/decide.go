@@ -33,11 +33,6 @@ func technicalID(project, name string) string {
 	return "shoot--" + project + "--" + name
 }
 
-func hibernated(shoot *gardencorev1beta1.Shoot) bool {
-	h := shoot.Spec.Hibernation
-	return h != nil && h.Enabled != nil && *h.Enabled
-}
-
 // operation builds status.lastOperation.
 func operation(kind gardencorev1beta1.LastOperationType, state gardencorev1beta1.LastOperationState, progress int32, description string, now metav1.Time) *gardencorev1beta1.LastOperation {
 	return &gardencorev1beta1.LastOperation{Type: kind, State: state, Progress: progress, Description: description, LastUpdateTime: now}

@@ -148,7 +148,7 @@ func (o *operationRun) keepAccess(ctx context.Context) error {
 	secret := o.kubeconfigSecret()
 	err := o.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
 	// A cluster of before has no address in its status.
-	addressed := len(o.shoot.Status.AdvertisedAddresses) > 0 || hibernated(o.shoot)
+	addressed := len(o.shoot.Status.AdvertisedAddresses) > 0 || target.Hibernated(o.shoot)
 	if err == nil && addressed && o.Clock.Now().Before(renewal(secret)) {
 		return nil
 	}

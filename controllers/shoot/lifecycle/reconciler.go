@@ -124,7 +124,7 @@ func (r *Reconciler) first(shoot *gardencorev1beta1.Shoot) bool {
 
 // off tells whether a machine is off of a cluster that is ready otherwise.
 func (o *operationRun) off(ctx context.Context) (bool, error) {
-	if o.shoot.Status.TechnicalID == "" || hibernated(o.shoot) || o.shoot.Status.LastOperation.State != gardencorev1beta1.LastOperationStateSucceeded {
+	if o.shoot.Status.TechnicalID == "" || target.Hibernated(o.shoot) || o.shoot.Status.LastOperation.State != gardencorev1beta1.LastOperationStateSucceeded {
 		return false, nil
 	}
 	all, err := o.Machines.List(ctx, o.shoot.Status.TechnicalID)
@@ -227,7 +227,7 @@ func (o *operationRun) grow(ctx context.Context) error {
 		return err
 	}
 	flow := o.flow(ctx)
-	if hibernated(o.shoot) {
+	if target.Hibernated(o.shoot) {
 		err = flow.Hibernate(ctx, cluster)
 	} else {
 		if o.Room != nil {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/loam-cloud/loam/controllers/policy"
+	"github.com/loam-cloud/loam/controllers/shoot/internal/target"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/shoots"
 	"github.com/loam-cloud/loam/shoots/graph"
@@ -96,7 +97,7 @@ func (o *operationRun) begin(ctx context.Context) error {
 
 // succeed reports that the operation is done.
 func (o *operationRun) succeed(ctx context.Context) error {
-	asleep := hibernated(o.shoot)
+	asleep := target.Hibernated(o.shoot)
 	description := "The cluster is ready."
 	if asleep {
 		description = "The cluster is hibernated."

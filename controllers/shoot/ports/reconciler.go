@@ -96,8 +96,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 func asleep(shoot *gardencorev1beta1.Shoot) bool {
-	h := shoot.Spec.Hibernation
-	return shoot.Status.IsHibernated || h != nil && h.Enabled != nil && *h.Enabled
+	return shoot.Status.IsHibernated || target.Hibernated(shoot)
 }
 
 // follow begins to follow a cluster, or tells who does what has changed.

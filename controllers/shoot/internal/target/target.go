@@ -12,6 +12,7 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
@@ -164,6 +165,12 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 	controlPlanes[0].Schedulable = total(workers) == 0
 	c.Pools = append(controlPlanes, workers...)
 	return problems
+}
+
+// Hibernated tells whether a Shoot is asked to sleep.
+func Hibernated(shoot *gardencorev1beta1.Shoot) bool {
+	h := shoot.Spec.Hibernation
+	return h != nil && ptr.Deref(h.Enabled, false)
 }
 
 func total(pools []shoots.Pool) int {
