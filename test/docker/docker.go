@@ -149,7 +149,7 @@ done
 
 func rootFolder(t testing.TB) []byte {
 	t.Helper()
-	path := busybox(t)
+	path := Busybox(t)
 	binary, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -189,8 +189,8 @@ func rootFolder(t testing.TB) []byte {
 	return archive.Bytes()
 }
 
-// busybox returns the path of one that needs no libraries.
-func busybox(t testing.TB) string {
+// Busybox returns the path of one that needs no libraries.
+func Busybox(t testing.TB) string {
 	t.Helper()
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox"} {
 		file, err := elf.Open(path)
