@@ -15,7 +15,7 @@ import (
 	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/images/archive"
-	"github.com/loam-cloud/loam/shoots/load"
+	loading "github.com/loam-cloud/loam/shoots/load"
 )
 
 func newClusterLoad(o *options, p *project) *cobra.Command {
@@ -50,7 +50,7 @@ type loadOptions struct {
 // command completes a command that loads: what it takes is the last thing that its
 // arguments name.
 func (l *loadOptions) command(o *options, p *project, cmd *cobra.Command, what string, complete cobra.CompletionFunc,
-	run func(cmd *cobra.Command, s *sight, sources []string) ([]load.Outcome, error),
+	run func(cmd *cobra.Command, s *sight, sources []string) ([]loading.Outcome, error),
 ) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if _, sources := l.split(args); len(sources) == 0 {
@@ -119,7 +119,7 @@ DOCKER_HOST) into the nodes of a cluster. They are streamed: no file is written.
   loam cluster load docker-image demo app:dev web:dev --nodes demo-worker-0,demo-worker-1
   loam cluster load docker-image demo app:dev --dry-run
   loam cluster load docker-image app:dev --name demo`,
-	}, "images", completeTags, func(cmd *cobra.Command, s *sight, names []string) ([]load.Outcome, error) {
+	}, "images", completeTags, func(cmd *cobra.Command, s *sight, names []string) ([]loading.Outcome, error) {
 		engine, err := app.OpenEngineImages()
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ is compressed, or standard input, is sent whole.`,
   loam cluster load image-archive app.tar --name demo`,
 	}, "archives", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveDefault
-	}, func(cmd *cobra.Command, s *sight, files []string) ([]load.Outcome, error) {
+	}, func(cmd *cobra.Command, s *sight, files []string) ([]loading.Outcome, error) {
 		return l.each(cmd, s, files, func(file string) (*archive.Source, error) {
 			if file == "-" {
 				return archive.Stream(cmd.InOrStdin()), nil
@@ -184,7 +184,7 @@ cluster. Of an image for several platforms the one of the nodes is loaded.`,
   loam cluster load oci-layout demo ./layout --as app:dev`,
 	}, "folders", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
-	}, func(cmd *cobra.Command, s *sight, folders []string) ([]load.Outcome, error) {
+	}, func(cmd *cobra.Command, s *sight, folders []string) ([]loading.Outcome, error) {
 		return l.each(cmd, s, folders, archive.OpenLayout)
 	})
 	l.nameFlag(cmd)
@@ -196,11 +196,11 @@ func (l *loadOptions) nameFlag(cmd *cobra.Command) {
 }
 
 // each loads one source after the other, up to the first that does not go well.
-func (l *loadOptions) each(cmd *cobra.Command, s *sight, names []string, open func(string) (*archive.Source, error)) ([]load.Outcome, error) {
+func (l *loadOptions) each(cmd *cobra.Command, s *sight, names []string, open func(string) (*archive.Source, error)) ([]loading.Outcome, error) {
 	if l.as != "" && len(names) != 1 {
 		return nil, fault.New(fault.Invalid, "--as: names one image, and there are %d sources", len(names))
 	}
-	var all []load.Outcome
+	var all []loading.Outcome
 	for _, name := range names {
 		outcomes, err := l.load(cmd, s, name, func(context.Context, v1.Platform) (*archive.Source, error) { return open(name) })
 		all = append(all, outcomes...)
@@ -211,15 +211,15 @@ func (l *loadOptions) each(cmd *cobra.Command, s *sight, names []string, open fu
 	return all, nil
 }
 
-func (l *loadOptions) load(cmd *cobra.Command, s *sight, what string, open func(context.Context, v1.Platform) (*archive.Source, error)) ([]load.Outcome, error) {
+func (l *loadOptions) load(cmd *cobra.Command, s *sight, what string, open func(context.Context, v1.Platform) (*archive.Source, error)) ([]loading.Outcome, error) {
 	say := printer(cmd.ErrOrStderr())
 	if !l.dryRun {
 		say("Loading %s into cluster %q", what, s.known.Name)
 	}
-	return s.Loader(say).Load(cmd.Context(), load.Request{Cluster: s.known.ID, Nodes: l.nodes, Open: open, Name: l.as, DryRun: l.dryRun})
+	return s.Loader(say).Load(cmd.Context(), loading.Request{Cluster: s.known.ID, Nodes: l.nodes, Open: open, Name: l.as, DryRun: l.dryRun})
 }
 
-func printOutcomes(w io.Writer, outcomes []load.Outcome, wide bool) error {
+func printOutcomes(w io.Writer, outcomes []loading.Outcome, wide bool) error {
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
 	header := "IMAGE\tNODE\tSTATE\tLAYERS\tSENT"
 	if wide {
@@ -227,7 +227,7 @@ func printOutcomes(w io.Writer, outcomes []load.Outcome, wide bool) error {
 	}
 	fmt.Fprintln(t, header)
 	for _, o := range outcomes {
-		line := fmt.Sprintf("%s\t%s\t%s\t%d of %d\t%s", o.Image, o.Node, o.State, o.Layers, o.LayersTotal, load.Size(o.Bytes))
+		line := fmt.Sprintf("%s\t%s\t%s\t%d of %d\t%s", o.Image, o.Node, o.State, o.Layers, o.LayersTotal, loading.Size(o.Bytes))
 		if wide {
 			line += fmt.Sprintf("\t%s\t%s", o.ID, firstLine(o.Problem))
 		}

@@ -18,6 +18,7 @@ import (
 // Engine is what is asked of a container engine: *client.Client has it.
 type Engine interface {
 	ImageInspect(ctx context.Context, image string, options ...client.ImageInspectOption) (client.ImageInspectResult, error)
+	ImageHistory(ctx context.Context, image string, options ...client.ImageHistoryOption) (client.ImageHistoryResult, error)
 	ImageSave(ctx context.Context, images []string, options ...client.ImageSaveOption) (client.ImageSaveResult, error)
 }
 
@@ -108,7 +109,28 @@ func ask(ctx context.Context, engine Engine, name string, platform v1.Platform) 
 		}
 		image.Layers = append(image.Layers, layer)
 	}
+	measure(ctx, engine, name, image.Layers)
 	return image, nil
+}
+
+// measure finds out how large layers are: each is a step of the image's history that
+// is not empty. What is no such history leaves them unknown.
+func measure(ctx context.Context, engine Engine, name string, layers []Layer) {
+	history, err := engine.ImageHistory(ctx, name)
+	if err != nil {
+		return // only told to a person
+	}
+	var sizes []int64
+	for _, step := range slices.Backward(history.Items) { // the newest is first
+		if step.Size > 0 {
+			sizes = append(sizes, step.Size)
+		}
+	}
+	if len(sizes) == len(layers) {
+		for i := range layers {
+			layers[i].Size = sizes[i]
+		}
+	}
 }
 
 // called tells whether one of the tags is the name. Podman has names of its own

@@ -39,6 +39,15 @@ func (e *engine) ImageInspect(_ context.Context, name string, options ...client.
 	return client.ImageInspectResult{InspectResponse: found}, nil
 }
 
+// ImageHistory tells of an empty step on top of one for each layer.
+func (e *engine) ImageHistory(_ context.Context, name string, _ ...client.ImageHistoryOption) (client.ImageHistoryResult, error) {
+	items := []image.HistoryResponseItem{{}}
+	for i := range e.images[name].RootFS.Layers {
+		items = append(items, image.HistoryResponseItem{Size: int64(100 - i)})
+	}
+	return client.ImageHistoryResult{Items: items}, nil
+}
+
 func (e *engine) ImageSave(_ context.Context, names []string, options ...client.ImageSaveOption) (client.ImageSaveResult, error) {
 	if e.old && len(options) > 0 {
 		return nil, errors.New("too old")
@@ -84,7 +93,7 @@ func TestEngine(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, err := source.Inspect(amd64)
-			if err != nil || len(before) != 1 || !slices.Equal(before[0].Names, []string{full}) || len(before[0].Layers) != 2 {
+			if err != nil || len(before) != 1 || !slices.Equal(before[0].Names, []string{full}) || len(before[0].Layers) != 2 || before[0].Layers[0].Size != 99 {
 				t.Fatalf("before it is read: %+v, %v", before, err)
 			}
 			got := collector{}

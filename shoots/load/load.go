@@ -8,6 +8,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ type Outcome struct {
 	Image string `json:"image"`
 	Node  string `json:"node"`
 	State State  `json:"state"`
-	// ID is the digest of the image's configuration.
+	// ID is the digest of the image's configuration, or what the engine has for it.
 	ID string `json:"id,omitempty"`
 	// Layers are those that are sent, of LayersTotal; Bytes is their size. A layer
 	// that several images have counts for the first.
@@ -288,8 +289,9 @@ func (t *transfer) outcomes() []Outcome {
 	for i, image := range t.images {
 		for _, n := range t.nodes {
 			o := Outcome{Image: image.String(), Node: n.Hostname, State: Planned, Layers: n.sent[i].layers, LayersTotal: len(image.Layers), Bytes: n.sent[i].bytes}
-			if image.Config != (v1.Hash{}) {
-				o.ID = image.Config.String()
+			// An engine's own is told first.
+			if len(image.Digests) > 0 {
+				o.ID = cmp.Or(image.Config, image.Digests[0]).String()
 			}
 			switch {
 			case n.has[i]:
