@@ -83,6 +83,10 @@ type Spec struct {
 	DNSSearch []string
 	// Environment is passed to the machine's first process.
 	Environment map[string]string
+	// Recover makes the machine on the disks that a lost one of the same cluster
+	// and name has left, with the address and the host ports that it had, instead
+	// of on empty ones.
+	Recover bool
 }
 
 // Machine is what a driver knows of one machine.
@@ -140,7 +144,10 @@ type Command struct {
 type Inventory interface {
 	// Create makes the machine without starting it and assigns its addresses
 	// and host ports. A machine of the same cluster and name is returned as
-	// it is. Faults: Invalid (image unknown, host port taken), Exhausted (no
+	// it is. Disks that a lost machine of that name has left are removed before,
+	// unless they are to be recovered; as long as they are there nobody else gets
+	// its address. Faults: Invalid (image unknown, host port taken, disks that
+	// cannot be recovered), Missing (no disks to be recovered), Exhausted (no
 	// address left), Transient.
 	Create(ctx context.Context, spec Spec) (Machine, error)
 	// Get returns one machine. Faults: Missing, Transient.

@@ -31,6 +31,7 @@ func TestConformance(t *testing.T) {
 				Occupy: func(t *testing.T, instance, cluster, name string) func() bool {
 					return occupy(t, daemon, instance+"-"+cluster+"-"+name)
 				},
+				Lose: func(t *testing.T, instance, cluster, name string) { lose(t, daemon, instance+"-"+cluster+"-"+name) },
 			})
 		})
 	}
@@ -78,6 +79,14 @@ func objects(t *testing.T, daemon *client.Client, instance string) []string {
 		add("volume", item.Name, item.Labels)
 	}
 	return found
+}
+
+// lose removes a container as its user does by hand: volumes with a name stay.
+func lose(t *testing.T, daemon *client.Client, name string) {
+	t.Helper()
+	if _, err := daemon.ContainerRemove(context.Background(), name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // occupy makes a container that is not Loam's.

@@ -44,6 +44,9 @@ func (d *Driver) Create(ctx context.Context, spec machines.Spec) (machines.Machi
 	// The first error is the one to tell; leftovers are found again by the next
 	// Create or Delete.
 	_ = d.removeUnusedNetwork(cleanup)
+	if fault.KindOf(err) == fault.Missing && !errors.Is(err, errNoDisks) {
+		err = fault.Wrap(fault.Transient, err)
+	}
 	return machines.Machine{}, fmt.Errorf("creating machine %q of cluster %q: %w", spec.Name, spec.Cluster, err)
 }
 
@@ -74,8 +77,10 @@ func (d *Driver) create(ctx context.Context, spec machines.Spec) (machines.Machi
 		return machines.Machine{}, err
 	}
 	for range createAttempts {
-		if err := d.removeLeftVolumes(ctx, spec); err != nil {
-			return machines.Machine{}, err
+		if !spec.Recover {
+			if err := d.removeLeftVolumes(ctx, spec); err != nil {
+				return machines.Machine{}, err
+			}
 		}
 		machine, settled, err := d.attempt(ctx, spec, image, missing)
 		if err != nil || settled {
@@ -92,7 +97,14 @@ func (d *Driver) create(ctx context.Context, spec machines.Spec) (machines.Machi
 // attempt makes the container, unless somebody else turns out to have taken the
 // same address or port meanwhile: then it is not settled, and to be removed.
 func (d *Driver) attempt(ctx context.Context, spec machines.Spec, image nodeImage, missing []string) (machines.Machine, bool, error) {
-	place, err := d.reserve(ctx, spec)
+	var before *placement
+	if spec.Recover {
+		var err error
+		if before, err = d.leftPlace(ctx, spec, image); err != nil {
+			return machines.Machine{}, false, err
+		}
+	}
+	place, err := d.reserve(ctx, spec, before)
 	if err != nil {
 		return machines.Machine{}, false, err
 	}
@@ -102,7 +114,7 @@ func (d *Driver) attempt(ctx context.Context, spec machines.Spec, image nodeImag
 		return machines.Machine{}, false, err
 	}
 	for _, volume := range d.volumes(spec, image) {
-		if err := d.createVolume(ctx, spec, volume.name); err != nil {
+		if err := d.createVolume(ctx, spec, place, volume.name); err != nil {
 			return machines.Machine{}, false, d.undo(ctx, spec, err)
 		}
 	}
@@ -128,11 +140,11 @@ func (d *Driver) attempt(ctx context.Context, spec machines.Spec, image nodeImag
 // that none begins with the data of another. One in use tells that somebody
 // makes this very machine at the same time, and is left.
 func (d *Driver) removeLeftVolumes(ctx context.Context, spec machines.Spec) error {
-	result, err := d.client.VolumeList(ctx, client.VolumeListOptions{Filters: d.filters(spec.Cluster, spec.Name)})
+	left, err := d.leftVolumes(ctx, spec.Cluster, spec.Name)
 	if err != nil {
-		return d.classify(err)
+		return err
 	}
-	for _, volume := range result.Items {
+	for _, volume := range left {
 		_, err := d.client.VolumeRemove(ctx, volume.Name, client.VolumeRemoveOptions{})
 		if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
 			return fmt.Errorf("removing left volume %q: %w", volume.Name, d.classify(err))
@@ -141,8 +153,12 @@ func (d *Driver) removeLeftVolumes(ctx context.Context, spec machines.Spec) erro
 	return nil
 }
 
-// undo removes a machine's volumes after its container could not be made.
+// undo removes a machine's volumes after its container could not be made, unless
+// they were there before.
 func (d *Driver) undo(ctx context.Context, spec machines.Spec, cause error) error {
+	if spec.Recover {
+		return cause
+	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	// A failure here leaves labelled volumes, which the next attempt removes.
@@ -200,9 +216,10 @@ func (d *Driver) settle(ctx context.Context, id string, place *placement) (machi
 	return own.machine, true, nil
 }
 
-// reserve chooses the machine's place and keeps it from other goroutines until
-// it is released: by then the container's labels keep it.
-func (d *Driver) reserve(ctx context.Context, spec machines.Spec) (*placement, error) {
+// reserve chooses the machine's place, the one that it had before if there is one,
+// and keeps it from other goroutines until it is released: by then the container's
+// labels keep it.
+func (d *Driver) reserve(ctx context.Context, spec machines.Spec, before *placement) (*placement, error) {
 	d.choosing.Lock()
 	defer d.choosing.Unlock()
 	result, err := d.client.ContainerList(ctx, client.ContainerListOptions{All: true})
@@ -216,7 +233,11 @@ func (d *Driver) reserve(ctx context.Context, spec machines.Spec) (*placement, e
 			return nil, fault.New(fault.Invalid, "its container would be %q, which is %s", name, d.holder(item))
 		}
 	}
-	ports, err := hostport.Choose(spec.Ports, d.heldPorts(result.Items), d.localSocket() != "")
+	wanted := spec.Ports
+	if before != nil {
+		wanted = before.ports
+	}
+	ports, err := hostport.Choose(wanted, d.heldPorts(result.Items), d.localSocket() != "")
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +245,13 @@ func (d *Driver) reserve(ctx context.Context, spec machines.Spec) (*placement, e
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress(net, d.takenAddresses(result.Items))
+	taken := d.takenAddresses(result.Items)
+	var address netip.Addr
+	if before != nil {
+		address, err = sameAddress(net, taken, before.address)
+	} else {
+		address, err = d.anyAddress(ctx, net, taken)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -118,11 +118,11 @@ func (d *Driver) untilGone(ctx context.Context, remove func() error) error {
 
 // removeVolumes removes a machine's disks.
 func (d *Driver) removeVolumes(ctx context.Context, cluster, name string) error {
-	result, err := d.client.VolumeList(ctx, client.VolumeListOptions{Filters: d.filters(cluster, name)})
+	left, err := d.leftVolumes(ctx, cluster, name)
 	if err != nil {
-		return d.classify(err)
+		return err
 	}
-	for _, volume := range result.Items {
+	for _, volume := range left {
 		if err := d.removeVolume(ctx, volume.Name); err != nil {
 			return fmt.Errorf("removing volume %q: %w", volume.Name, err)
 		}

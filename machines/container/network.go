@@ -113,7 +113,7 @@ func (d *Driver) createNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ipam := &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet, Gateway: subnet.Addr().Next()}}}
+	ipam := &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet, Gateway: subnet.Addr().Next(), IPRange: upperHalf(subnet)}}}
 	_, err = d.client.NetworkCreate(ctx, d.instance, client.NetworkCreateOptions{
 		Driver: "bridge", IPAM: ipam, Labels: map[string]string{LabelInstance: d.instance},
 	})
@@ -124,8 +124,17 @@ func (d *Driver) createNetwork(ctx context.Context) error {
 	return d.classify(err)
 }
 
-// chooseSubnet returns the range for a new network: the one that machines
-// remember, the configured one, or one that the daemon finds free on its host.
+// upperHalf is where the daemon takes addresses from for containers that ask for
+// none: machines have theirs from below, and find them free when they come back.
+func upperHalf(subnet netip.Prefix) netip.Prefix {
+	first := subnet.Masked().Addr().As4()
+	first[subnet.Bits()/8] |= 0x80 >> (subnet.Bits() % 8)
+	return netip.PrefixFrom(netip.AddrFrom4(first), subnet.Bits()+1)
+}
+
+// chooseSubnet returns the range for a new network: the one that machines or the
+// disks of lost ones remember, the configured one, or one that the daemon finds
+// free on its host.
 func (d *Driver) chooseSubnet(ctx context.Context) (netip.Prefix, error) {
 	records, err := d.records(ctx, "", "")
 	if err != nil {
@@ -133,6 +142,15 @@ func (d *Driver) chooseSubnet(ctx context.Context) (netip.Prefix, error) {
 	}
 	if len(records) > 0 {
 		return records[0].subnet, nil
+	}
+	left, err := d.leftVolumes(ctx, "", "")
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	for _, v := range left {
+		if place, err := readPlace(v.Labels); err == nil {
+			return place.subnet, nil
+		}
 	}
 	if d.subnet.IsValid() {
 		return d.subnet, nil

@@ -20,14 +20,15 @@ import (
 )
 
 // Labels that tell what belongs to which installation, cluster and machine.
-// Networks carry the first, volumes the first three, containers all of them.
+// Networks carry the first, volumes and containers all of them.
 const (
 	LabelInstance = "loam.dev/instance"
 	LabelCluster  = "loam.dev/cluster"
 	LabelMachine  = "loam.dev/machine"
 )
 
-// Labels of a container that hold what the driver remembers of its machine.
+// Labels of a container that hold what the driver remembers of its machine. What
+// says where that is stays for its whole life, and volumes hold it, too.
 const (
 	labelHostname = "loam.dev/hostname"
 	labelImage    = "loam.dev/image"
@@ -83,7 +84,21 @@ type portLabel struct {
 	Protocol    machines.Protocol `json:"protocol"`
 }
 
+// labels are those of a machine's container.
 func (d *Driver) labels(spec machines.Spec, place *placement) (map[string]string, error) {
+	labels, err := d.diskLabels(spec, place)
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range spec.Labels {
+		labels[labelUser+key] = value
+	}
+	labels[labelHostname], labels[labelImage] = spec.Hostname, spec.Image
+	return labels, nil
+}
+
+// diskLabels are those of a machine's volumes.
+func (d *Driver) diskLabels(spec machines.Spec, place *placement) (map[string]string, error) {
 	ports := make([]portLabel, len(place.ports))
 	for i, port := range place.ports {
 		ports[i] = portLabel(port)
@@ -93,17 +108,28 @@ func (d *Driver) labels(spec machines.Spec, place *placement) (map[string]string
 		return nil, fmt.Errorf("recording ports: %w", err)
 	}
 	labels := d.ownLabels(spec.Cluster, spec.Name)
-	for key, value := range spec.Labels {
-		labels[labelUser+key] = value
-	}
 	maps.Copy(labels, map[string]string{
-		labelHostname: spec.Hostname,
-		labelImage:    spec.Image,
-		labelAddress:  place.address.String(),
-		labelSubnet:   place.subnet.String(),
-		labelPorts:    string(encoded),
+		labelAddress: place.address.String(),
+		labelSubnet:  place.subnet.String(),
+		labelPorts:   string(encoded),
 	})
 	return labels, nil
+}
+
+// readPlace reads where a machine is from its labels. The error names the label.
+func readPlace(labels map[string]string) (*placement, error) {
+	var place placement
+	var err error
+	if place.address, err = netip.ParseAddr(labels[labelAddress]); err != nil {
+		return nil, fmt.Errorf("label %s: %w", labelAddress, err)
+	}
+	if place.subnet, err = netip.ParsePrefix(labels[labelSubnet]); err != nil {
+		return nil, fmt.Errorf("label %s: %w", labelSubnet, err)
+	}
+	if place.ports, err = readPorts(labels[labelPorts]); err != nil {
+		return nil, fmt.Errorf("label %s: %w", labelPorts, err)
+	}
+	return &place, nil
 }
 
 func (d *Driver) ownLabels(cluster, name string) map[string]string {
@@ -173,9 +199,6 @@ func (d *Driver) one(ctx context.Context, cluster, name string) (*record, error)
 }
 
 func read(item container.Summary) (*record, error) {
-	fail := func(label string, err error) (*record, error) {
-		return nil, fault.New(fault.Internal, "reading label %s of container %q: %w", label, containerName(item), err)
-	}
 	r := &record{state: item.State, name: containerName(item), machine: machines.Machine{
 		ID:       item.ID,
 		Cluster:  item.Labels[LabelCluster],
@@ -186,22 +209,16 @@ func read(item container.Summary) (*record, error) {
 		Labels:   map[string]string{},
 		Created:  time.Unix(item.Created, 0).UTC(),
 	}}
-	address, err := netip.ParseAddr(item.Labels[labelAddress])
+	place, err := readPlace(item.Labels)
 	if err != nil {
-		return fail(labelAddress, err)
+		return nil, fault.New(fault.Internal, "reading container %q: %w", containerName(item), err)
 	}
-	r.machine.Addresses = []netip.Addr{address}
-	if r.subnet, err = netip.ParsePrefix(item.Labels[labelSubnet]); err != nil {
-		return fail(labelSubnet, err)
-	}
-	r.machine.Network = r.subnet
+	r.subnet = place.subnet
+	r.machine.Addresses, r.machine.Network, r.machine.Ports = []netip.Addr{place.address}, place.subnet, place.ports
 	if text := item.Labels[labelGeneration]; text != "" {
 		if r.generation, err = strconv.Atoi(text); err != nil {
-			return fail(labelGeneration, err)
+			return nil, fault.New(fault.Internal, "reading container %q: label %s: %w", containerName(item), labelGeneration, err)
 		}
-	}
-	if r.machine.Ports, err = readPorts(item.Labels[labelPorts]); err != nil {
-		return fail(labelPorts, err)
 	}
 	for key, value := range item.Labels {
 		if key, ours := strings.CutPrefix(key, labelUser); ours {

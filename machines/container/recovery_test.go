@@ -3,6 +3,7 @@ package container_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"github.com/loam-cloud/loam/fault"
@@ -247,4 +249,88 @@ func TestForeignContainerOnTheNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect(t)
+}
+
+// Containers of others on the network take addresses while machines are off.
+func TestAddressesAreNotGivenToOthers(t *testing.T) {
+	s := newSite(t, own())
+	first := s.running(t, s.spec("first"))
+	s.create(t, s.spec("second"))
+	if err := s.Stop(s.ctx, "one", "first", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		name := fmt.Sprintf("x%s-%d", s.instance, i)
+		occupy(t, s.daemon, name)
+		if _, err := s.daemon.NetworkConnect(s.ctx, s.instance, client.NetworkConnectOptions{Container: name}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.daemon.ContainerStart(s.ctx, name, client.ContainerStartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		// Before the installation goes, whose network it is.
+		t.Cleanup(func() {
+			_, _ = s.daemon.ContainerRemove(context.Background(), name, client.ContainerRemoveOptions{Force: true})
+		})
+	}
+	for _, name := range []string{"first", "second"} {
+		if err := s.Start(s.ctx, "one", name); err != nil {
+			t.Errorf("with other containers on the network: %v", err)
+		}
+	}
+	if got := s.shell(t, "first", "hostname -i"); got != first.Addresses[0].String() {
+		t.Errorf("it has address %s, and had %s", got, first.Addresses[0])
+	}
+}
+
+// Of the disks of a lost machine all have to be there.
+func TestRecoverWithADiskGone(t *testing.T) {
+	s := newSite(t, own())
+	machine := s.running(t, s.spec("first"))
+	if _, err := s.daemon.ContainerRemove(s.ctx, machine.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	gone := s.instance + "-one-first-var-lib-etcd"
+	if _, err := s.daemon.VolumeRemove(s.ctx, gone, client.VolumeRemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	spec := s.spec("first")
+	spec.Recover = true
+	if _, err := s.Create(s.ctx, spec); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), gone+" are gone") {
+		t.Errorf("got %v, want Invalid that names the disk", err)
+	}
+	s.expect(t, "volume "+s.instance+"-one-first-var-lib-containerd", "volume "+s.instance+"-one-first-var-lib-kubelet")
+	if err := s.Delete(s.ctx, "one", "first"); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t)
+}
+
+// Its address may have gone to a container of somebody else's who asked for it.
+func TestRecoverWithTheAddressTaken(t *testing.T) {
+	s := newSite(t, own())
+	machine := s.running(t, s.spec("first"))
+	s.create(t, s.spec("second"))
+	if _, err := s.daemon.ContainerRemove(s.ctx, machine.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	occupy(t, s.daemon, "x"+s.instance)
+	_, err := s.daemon.NetworkConnect(s.ctx, s.instance, client.NetworkConnectOptions{
+		Container:      "x" + s.instance,
+		EndpointConfig: &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: machine.Addresses[0]}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := s.spec("first")
+	spec.Recover = true
+	if _, err := s.Create(s.ctx, spec); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), machine.Addresses[0].String()) {
+		t.Errorf("got %v, want Invalid that names the address", err)
+	}
+	if _, err := s.daemon.ContainerRemove(s.ctx, "x"+s.instance, client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if recovered := s.create(t, spec); recovered.Addresses[0] != machine.Addresses[0] {
+		t.Errorf("it has address %s, and had %s", recovered.Addresses[0], machine.Addresses[0])
+	}
 }

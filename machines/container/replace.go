@@ -100,7 +100,7 @@ func (d *Driver) successor(ctx context.Context, old *record, spec machines.Spec,
 	}
 	labels[labelGeneration] = strconv.Itoa(old.generation + 1)
 	for _, volume := range d.volumes(spec, image) {
-		if err := d.createVolume(ctx, spec, volume.name); err != nil {
+		if err := d.createVolume(ctx, spec, place, volume.name); err != nil {
 			return "", err
 		}
 	}

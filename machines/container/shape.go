@@ -95,13 +95,16 @@ func (d *Driver) volumes(spec machines.Spec, image nodeImage) []volume {
 
 // createVolume makes a volume, and refuses one of the same name that is not
 // this machine's: the daemon would give it out without a word.
-func (d *Driver) createVolume(ctx context.Context, spec machines.Spec, name string) error {
-	own := d.ownLabels(spec.Cluster, spec.Name)
-	result, err := d.client.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Labels: own})
+func (d *Driver) createVolume(ctx context.Context, spec machines.Spec, place *placement, name string) error {
+	labels, err := d.diskLabels(spec, place)
+	if err != nil {
+		return err
+	}
+	result, err := d.client.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Labels: labels})
 	if err != nil {
 		return fmt.Errorf("making volume %q: %w", name, d.classify(err))
 	}
-	for key, value := range own {
+	for key, value := range d.ownLabels(spec.Cluster, spec.Name) {
 		if result.Volume.Labels[key] != value {
 			return fault.New(fault.Invalid, "there is a volume %q that is not this machine's: remove it with `docker volume rm %s`", name, name)
 		}

@@ -54,7 +54,9 @@ type Host struct {
 	mutex    sync.Mutex
 	made     int
 	machines map[key]*machine
-	foreign  map[string]bool
+	// left are the disks of lost machines.
+	left    map[key]*machine
+	foreign map[string]bool
 }
 
 type key struct{ instance, cluster, name string }
@@ -92,6 +94,9 @@ var _ machines.Driver = (*Driver)(nil)
 // New returns a driver with a host of its own.
 func New() *Driver { return new(Host).Driver("loam") }
 
+// Lose takes a machine of the driver away behind its back and leaves its disk.
+func (d *Driver) Lose(cluster, name string) { d.host.Lose(d.instance, cluster, name) }
+
 // Driver returns a driver of the installation's machines on the host.
 func (h *Host) Driver(instance string) *Driver {
 	return &Driver{host: h, instance: instance}
@@ -107,6 +112,24 @@ func (h *Host) Occupy(instance, cluster, name string) {
 	h.foreign[objectName(key{instance, cluster, name})] = true
 }
 
+// Lose takes a machine away behind its driver's back and leaves its disk.
+func (h *Host) Lose(instance, cluster, name string) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	k := key{instance, cluster, name}
+	m := h.machines[k]
+	if m == nil {
+		return
+	}
+	m.off()
+	delete(h.machines, k)
+	m.keepDisk(nil)
+	if h.left == nil {
+		h.left = map[key]*machine{}
+	}
+	h.left[k] = m
+}
+
 // Objects lists what is on the host for an installation, foreign objects with
 // its name included.
 func (h *Host) Objects(instance string) []string {
@@ -120,6 +143,11 @@ func (h *Host) Objects(instance string) []string {
 	}
 	if len(names) > 0 {
 		names = append(names, instance)
+	}
+	for k := range h.left {
+		if k.instance == instance {
+			names = append(names, "the disk of "+objectName(k))
+		}
 	}
 	for name := range h.foreign {
 		if strings.HasPrefix(name, instance+"-") {

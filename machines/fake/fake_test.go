@@ -33,6 +33,7 @@ func TestConformance(t *testing.T) {
 			host.Occupy(instance, cluster, name)
 			return func() bool { return len(host.Objects(instance)) == 1 }
 		},
+		Lose: func(_ *testing.T, instance, cluster, name string) { host.Lose(instance, cluster, name) },
 	})
 }
 

@@ -49,16 +49,29 @@ func (d *Driver) create(spec machines.Spec) (machines.Machine, error) {
 	if h.foreign[objectName(k)] {
 		return machines.Machine{}, fault.New(fault.Invalid, "%q is there and not Loam's", objectName(k))
 	}
-	ports, err := h.ports(spec.Ports)
+	before := h.left[k]
+	if spec.Recover && before == nil {
+		return machines.Machine{}, fault.New(fault.Missing, "it has left no disk")
+	}
+	wanted := spec.Ports
+	if spec.Recover {
+		wanted = before.Ports
+	}
+	ports, err := h.ports(wanted)
 	if err != nil {
 		return machines.Machine{}, err
 	}
+	delete(h.left, k)
 	address, err := h.address(d.instance)
 	if err != nil {
 		return machines.Machine{}, err
 	}
+	files := map[string]machines.File{}
+	if spec.Recover {
+		address, files = before.Addresses[0], before.files
+	}
 	h.made++
-	m := &machine{files: map[string]machines.File{}, Machine: machines.Machine{
+	m := &machine{files: files, Machine: machines.Machine{
 		ID: fmt.Sprintf("fake-%d", h.made), Cluster: spec.Cluster, Name: spec.Name, Hostname: spec.Hostname,
 		Image: spec.Image, State: machines.StateCreated, Addresses: []netip.Addr{address}, Network: h.subnet(), Ports: ports,
 		Labels: spec.Labels, Created: time.Now().Truncate(time.Second).UTC(),
@@ -104,13 +117,18 @@ func (d *Driver) replace(spec machines.Spec, r machines.Replacement) (machines.M
 	m.off()
 	h.made++
 	m.ID, m.Image, m.State, m.Labels = fmt.Sprintf("fake-%d", h.made), spec.Image, machines.StateCreated, maps.Clone(spec.Labels)
-	maps.DeleteFunc(m.files, func(file string, _ machines.File) bool {
-		return !slices.ContainsFunc(append(slices.Clone(r.Keep), "/var"), func(kept string) bool { return file == kept || strings.HasPrefix(file, kept+"/") })
-	})
+	m.keepDisk(r.Keep)
 	for _, file := range r.Files {
 		m.write(file)
 	}
 	return m.snapshot(), nil
+}
+
+// keepDisk drops the files that are not on the disk, nor among those named.
+func (m *machine) keepDisk(keep []string) {
+	maps.DeleteFunc(m.files, func(file string, _ machines.File) bool {
+		return !slices.ContainsFunc(append(slices.Clone(keep), "/var"), func(kept string) bool { return file == kept || strings.HasPrefix(file, kept+"/") })
+	})
 }
 
 // address returns the lowest free address. The first is the gateway's, the last
@@ -118,9 +136,11 @@ func (d *Driver) replace(spec machines.Spec, r machines.Replacement) (machines.M
 func (h *Host) address(instance string) (netip.Addr, error) {
 	subnet := h.subnet()
 	taken := map[netip.Addr]bool{}
-	for k, m := range h.machines {
-		if k.instance == instance {
-			taken[m.Addresses[0]] = true
+	for _, all := range []map[key]*machine{h.machines, h.left} {
+		for k, m := range all {
+			if k.instance == instance {
+				taken[m.Addresses[0]] = true
+			}
 		}
 	}
 	for address := subnet.Masked().Addr().Next().Next(); subnet.Contains(address.Next()); address = address.Next() {
@@ -221,11 +241,13 @@ func (d *Driver) Delete(ctx context.Context, cluster, name string) error {
 	}
 	d.host.mutex.Lock()
 	defer d.host.mutex.Unlock()
+	k := key{d.instance, cluster, name}
+	delete(d.host.left, k)
 	m, err := d.find(cluster, name)
 	if err != nil {
 		return nil
 	}
 	m.off()
-	delete(d.host.machines, key{d.instance, cluster, name})
+	delete(d.host.machines, k)
 	return nil
 }

@@ -32,6 +32,8 @@ type Harness struct {
 	// Occupy puts somebody else's object where the machine's own would be. The
 	// function that it returns tells whether that is still there.
 	Occupy func(t *testing.T, instance, cluster, name string) (stillThere func() bool)
+	// Lose takes a machine away behind the driver's back and leaves its disks.
+	Lose func(t *testing.T, instance, cluster, name string)
 }
 
 // deadline bounds each test: a driver that hangs fails it.
@@ -51,6 +53,8 @@ func Run(t *testing.T, harness Harness) {
 		"PowerIsIdempotent":         testPowerIsIdempotent,
 		"DisksStay":                 testDisksStay,
 		"DisksGoWithTheMachine":     testDisksGoWithTheMachine,
+		"DisksAreRecovered":         testDisksAreRecovered,
+		"DisksThatAreLeft":          testDisksThatAreLeft,
 		"ReplaceKeepsWhatItShould":  testReplaceKeepsWhatItShould,
 		"ReplaceRefusesBadInput":    testReplaceRefusesBadInput,
 		"DeleteIsIdempotent":        testDeleteIsIdempotent,
