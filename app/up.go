@@ -159,7 +159,7 @@ func (a *agent) controllers() []adder {
 			Config:   lifecycle.Config{SeedName: a.seed, Identity: a.identity},
 			Machines: a.driver,
 			Image:    a.image,
-			Room:     a.room,
+			Room:     a.room, Restarted: a.driver.AwaitRestart,
 		},
 		&care.Reconciler{Config: care.Config{SeedName: a.seed}, Machines: a.driver},
 		a.ports.controller(a.seed, a.driver),

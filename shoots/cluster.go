@@ -56,8 +56,9 @@ type Cluster struct {
 	// APIServer says where the host publishes the API server; its port inside
 	// the machine is APIServerPort.
 	APIServer machines.Port
-	// Established says that the cluster was whole once. Its control plane holds
-	// all that the cluster knows, so one that is lost is not made anew.
+	// Established says that the cluster was whole once. Its control plane holds all
+	// that the cluster knows, so none begins with empty disks unless the others
+	// know it, too.
 	Established bool
 	// Pools holds exactly one pool of role ControlPlane, with an odd number of
 	// machines. Several get a balancer.
@@ -148,6 +149,17 @@ func (c *Cluster) member(name string) (member, bool) {
 	return member{}, false
 }
 
+// Absent names a machine that the cluster should have and that is not among those
+// that exist; empty when it has all.
+func (c *Cluster) Absent(existing []machines.Machine) string {
+	for _, m := range append(c.all(), c.balancer()...) {
+		if !slices.ContainsFunc(existing, func(e machines.Machine) bool { return e.Name == m.name }) {
+			return m.name
+		}
+	}
+	return ""
+}
+
 // surplus are those machines that the cluster should not have.
 func (c *Cluster) surplus(existing []machines.Machine) []machines.Machine {
 	return slices.DeleteFunc(slices.Clone(existing), func(m machines.Machine) bool {
@@ -160,14 +172,6 @@ func (c *Cluster) surplus(existing []machines.Machine) []machines.Machine {
 // asked for: its control plane holds its state, and cannot go elsewhere.
 func (c *Cluster) contradictions(existing []machines.Machine) []string {
 	var problems []string
-	have, want := len(withRole(existing, v1alpha1.RoleControlPlane)), len(c.members(v1alpha1.RoleControlPlane))
-	switch {
-	case have == 0 && c.Established:
-		problems = append(problems, "the machine of its control plane is gone, and a new one would begin with an empty cluster: "+
-			"its disks are left as they are; once nothing in them is needed, delete the cluster and create it again")
-	case have < want && c.Established:
-		problems = append(problems, fmt.Sprintf("its control plane has %d machines, and not %d: each holds a part of the cluster's state, and none is made anew or added", have, want))
-	}
 	for _, m := range existing {
 		wanted, found := c.member(m.Name)
 		role := v1alpha1.MachineRole(m.Labels[LabelRole])

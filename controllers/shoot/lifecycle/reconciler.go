@@ -59,11 +59,14 @@ type Reconciler struct {
 	// Room tells whether the host has room for the cluster's machines that do
 	// not exist yet; nil means always. Faults: Exhausted.
 	Room func(ctx context.Context, c shoots.Cluster) error
+	// Restarted returns once what runs machines has ended and answers again, or with
+	// the context's error; nil means that it never does.
+	Restarted func(ctx context.Context) error
 	// Connect makes a client for a cluster; nil means a real one.
 	Connect func(*rest.Config) (client.Client, error)
 
 	// looked has the UIDs of Shoots whose machines were looked at since this process
-	// began.
+	// began, and since what runs machines did.
 	looked sync.Map
 }
 
@@ -116,13 +119,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 // first tells whether a Shoot is looked at for the first time since this process
-// began. The host may have been switched off before.
+// began, or what runs machines. The host may have been switched off before.
 func (r *Reconciler) first(shoot *gardencorev1beta1.Shoot) bool {
 	_, again := r.looked.LoadOrStore(shoot.UID, true)
 	return !again
 }
 
-// off tells whether a machine is off of a cluster that is ready otherwise.
+// off tells whether a machine is off, or gone, of a cluster that is ready otherwise.
 func (o *operationRun) off(ctx context.Context) (bool, error) {
 	if o.shoot.Status.TechnicalID == "" || target.Hibernated(o.shoot) || o.shoot.Status.LastOperation.State != gardencorev1beta1.LastOperationStateSucceeded {
 		return false, nil
@@ -137,6 +140,14 @@ func (o *operationRun) off(ctx context.Context) (bool, error) {
 			log.FromContext(ctx).Info("A machine is off: the cluster is started again", "machine", m.Hostname, "state", m.State)
 			return true, nil
 		}
+	}
+	cluster, err := target.Cluster(o.shoot)
+	if err != nil {
+		return false, nil //nolint:nilerr // the last operation says so already
+	}
+	if absent := cluster.Absent(all); absent != "" {
+		log.FromContext(ctx).Info("A machine is gone: the cluster is mended", "machine", absent)
+		return true, nil
 	}
 	return false, nil
 }

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
@@ -11,9 +12,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/loam-cloud/loam/controllers/internal/observe"
 )
@@ -39,8 +42,15 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 	if r.Recorder == nil {
 		r.Recorder = mgr.GetEventRecorder(Name)
 	}
+	again := make(chan event.GenericEvent)
+	if r.Restarted != nil {
+		if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return r.lookAgain(ctx, again) })); err != nil {
+			return err
+		}
+	}
 	return builder.ControllerManagedBy(mgr).
 		Named(Name).
+		WatchesRawSource(source.Channel(again, &handler.EnqueueRequestForObject{})).
 		For(&gardencorev1beta1.Shoot{}, builder.WithPredicates(r.mine(), changed())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: cmp.Or(r.Config.ConcurrentSyncs, 5),
@@ -48,6 +58,34 @@ func (r *Reconciler) AddToManager(mgr manager.Manager) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		}).
 		Complete(observe.Reconciler(Name, r))
+}
+
+// lookAgain has the machines of all Shoots looked at whenever what runs them was
+// restarted: it may have ended them, and does not always start them again.
+func (r *Reconciler) lookAgain(ctx context.Context, again chan<- event.GenericEvent) error {
+	for {
+		if err := r.Restarted(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		r.looked.Clear()
+		var all gardencorev1beta1.ShootList
+		if err := r.Client.List(ctx, &all); err != nil {
+			return err
+		}
+		for i := range all.Items {
+			if seedOf(&all.Items[i]) != r.Config.SeedName {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case again <- event.GenericEvent{Object: &all.Items[i]}:
+			}
+		}
+	}
 }
 
 // mine keeps Shoots of other seeds, and those without one, out.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/loam-cloud/loam/garden/gardentest"
 	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/machines"
 )
 
 // run starts the reconciler in a manager, as app does, for one namespace.
@@ -73,4 +74,29 @@ func TestWatches(t *testing.T) {
 		return h.garden.Get(t.Context(), client.ObjectKeyFromObject(shoot), &gardencorev1beta1.Shoot{}) != nil
 	})
 	h.wantMachines()
+}
+
+func TestRestartOfWhatRunsMachines(t *testing.T) {
+	h := newHarness(t)
+	restarted := make(chan struct{})
+	h.reconciler.Restarted = func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-restarted:
+			return nil
+		}
+	}
+	shoot := h.settle(h.create(1, nil))
+	h.run()
+	for range 2 {
+		if err := h.machines.Stop(t.Context(), shoot.Status.TechnicalID, "worker-0", 0); err != nil {
+			t.Fatal(err)
+		}
+		restarted <- struct{}{}
+		h.eventually("the machine runs again", func() bool {
+			m, err := h.machines.Get(t.Context(), shoot.Status.TechnicalID, "worker-0")
+			return err == nil && m.State == machines.StateRunning && h.get(shoot).Status.LastOperation.State == gardencorev1beta1.LastOperationStateSucceeded
+		})
+	}
 }
