@@ -20,21 +20,28 @@ const (
 	// BalancerPath makes a machine the balancer of a cluster, and no node.
 	BalancerPath = "/etc/loam/haproxy.cfg"
 	// BalancerUnit is the balancer's own.
-	BalancerUnit   = "loam-balancer.service"
-	balancerCAPath = "/etc/loam/balancer-ca.crt"
+	BalancerUnit = "loam-balancer.service"
+	// BalancerSocket is where the balancer takes orders.
+	BalancerSocket = "/run/loam-balancer/admin.sock"
+	// BalancerBackend names the servers together, each of which has the name of its
+	// member.
+	BalancerBackend = "api-servers"
+	// BalancerCAPath is the authority by which it trusts API servers.
+	BalancerCAPath = "/etc/loam/balancer-ca.crt"
 )
 
 // balancerHead begins the configuration. A server counts as ready when its /readyz
 // says so to one who trusts the cluster's authority only; connections to one that
-// is not are cut, so that clients come back to another. Watches are silent for long
-// and kept alive by TCP. Each file descriptor that could be had costs memory from
-// the start.
+// is not are cut, so that clients come back to another. One that is gone takes no
+// connection, which is seen soon; one that is slow because its host is busy has more
+// time to answer. Watches are silent for long and kept alive by TCP. Each file
+// descriptor that could be had costs memory from the start.
 const balancerHead = `global
   user haproxy
   group haproxy
   log stdout format raw daemon notice
   fd-hard-limit 20000
-  stats socket /run/loam-balancer/admin.sock mode 600 level admin
+  stats socket ` + BalancerSocket + ` mode 600 level admin
 
 defaults
   mode tcp
@@ -44,19 +51,19 @@ defaults
   option redispatch 1
   retries 3
   timeout connect 2s
-  timeout check 2s
+  timeout check 5s
   timeout client 1h
   timeout server 1h
 
 frontend kubernetes
   bind :::%[1]d v4v6
-  default_backend api-servers
+  default_backend ` + BalancerBackend + `
 
-backend api-servers
+backend ` + BalancerBackend + `
   balance leastconn
   option httpchk GET /readyz
   http-check expect status 200
-  default-server check check-ssl check-sni kubernetes verifyhost kubernetes verify required ca-file ` + balancerCAPath + ` inter 1s fastinter 500ms downinter 500ms rise 1 fall 2 on-marked-down shutdown-sessions
+  default-server check check-ssl check-sni kubernetes verifyhost kubernetes verify required ca-file ` + BalancerCAPath + ` inter 1s fastinter 500ms downinter 500ms rise 1 fall 2 on-marked-down shutdown-sessions
 `
 
 // BalancerFiles renders what makes a machine spread connections over the API
@@ -76,7 +83,7 @@ func BalancerFiles(members []Member, ca []byte) ([]File, error) {
 		fmt.Fprintf(&config, "  server %s %s\n", m.Name, netip.AddrPortFrom(m.Address, apiServerPort))
 	}
 	return []File{
-		{Path: balancerCAPath, Content: ca, Mode: public},
+		{Path: BalancerCAPath, Content: ca, Mode: public},
 		{Path: BalancerPath, Content: []byte(config.String()), Mode: public},
 	}, nil
 }

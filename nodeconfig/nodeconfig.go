@@ -59,8 +59,9 @@ type Cluster struct {
 	RuntimeConfig map[string]bool
 	// Patches are the user's for the documents of all nodes.
 	Patches v1alpha1.KubeadmPatches
-	// ControlPlanes are all machines of the control plane, whose etcds begin as one
-	// cluster. With one, leader election is off: it costs seconds at the start.
+	// ControlPlanes are the machines of the control plane, whose etcds begin as one
+	// cluster. With one, leader election is off: it costs seconds at the start. In a
+	// cluster that exists those may be left out that are lost.
 	ControlPlanes []Member
 }
 

@@ -304,7 +304,6 @@ func TestRefusesBadInput(t *testing.T) {
 		"certificate name": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.CertSANs = []string{"a", "B C"} }, "cluster.certSANs[1]"},
 		"proxy mode":       {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.KubeProxyMode = "ebpf" }, "cluster.kubeProxyMode"},
 		"no control plane": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.ControlPlanes = nil }, "cluster.controlPlanes"},
-		"no majority":      {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) { c.ControlPlanes = members(2) }, "cluster.controlPlanes"},
 		"twice one name": {func(c *nodeconfig.Cluster, _ *nodeconfig.Node, _ *nodeconfig.Join) {
 			c.ControlPlanes = members(3)
 			c.ControlPlanes[1].Name = c.ControlPlanes[0].Name

@@ -55,8 +55,8 @@ func validateCluster(c Cluster) field.ErrorList {
 	if modes := []string{"", "iptables", "nftables", "ipvs", proxyNone}; !slices.Contains(modes, c.KubeProxyMode) {
 		all = append(all, field.NotSupported(at.Child("kubeProxyMode"), c.KubeProxyMode, modes[1:]))
 	}
-	if len(c.ControlPlanes)%2 == 0 {
-		all = append(all, field.Invalid(at.Child("controlPlanes"), len(c.ControlPlanes), "must be an odd number, so that a majority can be told"))
+	if len(c.ControlPlanes) == 0 {
+		all = append(all, field.Required(at.Child("controlPlanes"), "a cluster has at least one"))
 	}
 	return append(all, validateMembers(at.Child("controlPlanes"), c.ControlPlanes)...)
 }

@@ -32,32 +32,72 @@ func (c *Cluster) gate() member {
 }
 
 // bootBalancer starts the balancer. It knows the API servers by their addresses,
-// which machines keep for life.
+// which machines keep for life; one that is made anew has another.
 func (r *run) bootBalancer(ctx context.Context) error {
 	files, err := nodeconfig.BalancerFiles(r.controlPlaneMembers(), r.authorities["ca.crt"])
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
 	m := r.balancer
-	if m.State != machines.StateRunning {
-		if err := r.put(ctx, m, files); err != nil {
-			return err
-		}
+	if err := r.put(ctx, m, files); err != nil {
+		return err
 	}
 	if err := r.Machines.Start(ctx, m.Cluster, m.Name); err != nil {
 		return fmt.Errorf("starting machine %q: %w", m.Name, err)
 	}
-	_, err = r.script(ctx, m, balancerScript)
+	var orders []string
+	if r.cluster.Established {
+		// An upgrade that was cut short may have left one drained.
+		orders = serverOrders(serverReady, r.controlPlanes...)
+	}
+	_, err = r.script(ctx, m, balancerScript, orders...)
 	return err
 }
 
-// balancerScript waits until the balancer takes connections. An image of others
+// balancerScript waits until the balancer takes connections, and has it read its
+// files again if they are not those that it was last seen with. An image of others
 // may have none.
+//
+//	$1... orders
 const balancerScript = `
 test -x /usr/sbin/haproxy || { echo "the node image has no load balancer: several control planes need an image of loam image build" >&2; exit 1; }
 ` + nodeconfig.AwaitSystemd + `
 systemctl start ` + nodeconfig.BalancerUnit + `
+seen=/run/loam-balancer/seen
+sum=$(cat ` + nodeconfig.BalancerPath + ` ` + nodeconfig.BalancerCAPath + ` | sha256sum)
+test "$sum" = "$(cat $seen 2>/dev/null)" || { systemctl reload ` + nodeconfig.BalancerUnit + `; echo "$sum" >$seen; }
+` + orderScript
+
+// States of a server at the balancer: one that is drained gets no new connections.
+const (
+	serverReady = "ready"
+	serverDrain = "drain"
+)
+
+// orderScript gives the balancer orders.
+//
+//	$1... orders
+const orderScript = `
+for order; do echo "$order" | socat -t 5 - UNIX-CONNECT:` + nodeconfig.BalancerSocket + `; done
 `
+
+// setServer tells the balancer, if there is one, what to do with the API server of a
+// machine.
+func (r *run) setServer(ctx context.Context, state string, m controlPlane) error {
+	if len(r.cluster.balancer()) == 0 {
+		return nil
+	}
+	_, err := r.script(ctx, r.balancer, orderScript, serverOrders(state, m)...)
+	return err
+}
+
+func serverOrders(state string, all ...controlPlane) []string {
+	orders := make([]string, len(all))
+	for i, m := range all {
+		orders[i] = "set server " + nodeconfig.BalancerBackend + "/" + m.Hostname + " state " + state
+	}
+	return orders
+}
 
 // replaceBalancer has the balancer boot from the image of the cluster's version.
 func (r *run) replaceBalancer(ctx context.Context) error {

@@ -44,6 +44,7 @@ const (
 	stepReachAPI            = "reaching API server"
 	stepRelease             = "starting controllers"
 	stepRecord              = "recording configuration"
+	stepJoinControlPlanes   = "joining control planes"
 	stepAddons              = "installing system components"
 	stepNetwork             = "installing network"
 	stepStorage             = "installing storage"
@@ -99,6 +100,10 @@ func (r *run) steps() []graph.Step {
 		)
 		joined = []string{stepRecord}
 		settled = append(settled, stepAddons)
+	}
+	if r.cluster.Established && len(r.cluster.balancer()) > 0 {
+		steps = append(steps, graph.Step{Name: stepJoinControlPlanes, After: joined, Run: r.joinControlPlanes})
+		joined, reached = []string{stepJoinControlPlanes}, []string{stepJoinControlPlanes}
 	}
 	if slices.ContainsFunc(withRole(r.existing, v1alpha1.RoleControlPlane), r.cluster.outdated) {
 		steps = append(steps, graph.Step{Name: stepUpgradeControlPlane, After: joined, Run: r.upgradeControlPlane})
@@ -247,6 +252,8 @@ type run struct {
 	existing, surplus []machines.Machine
 
 	controlPlanes []controlPlane
+	// lost are those that are no part of etcd, to be made anew.
+	lost []controlPlane
 	// balancer is the machine that spreads connections over several of them.
 	balancer machines.Machine
 	workers  []machines.Machine
@@ -259,6 +266,8 @@ type controlPlane struct {
 	member member
 	// place is its place among all.
 	place int
+	// done is how far kubeadm had come there when it was asked.
+	done progress
 	// fresh says that it is new: kubeadm has not done its part yet. While the first
 	// is, nothing is in the cluster.
 	fresh bool

@@ -28,38 +28,63 @@ import (
 
 func (r *run) createControlPlane(ctx context.Context) error {
 	members := r.cluster.members(v1alpha1.RoleControlPlane)
-	r.controlPlanes = make([]controlPlane, len(members))
+	all, gone := make([]controlPlane, len(members)), make([]bool, len(members))
+	err := each(ctx, indices(members), func(ctx context.Context, i int) error {
+		m, err := r.createMember(ctx, members[i])
+		all[i] = controlPlane{Machine: m, member: members[i], place: i}
+		if gone[i] = r.cluster.Established && fault.KindOf(err) == fault.Missing; gone[i] {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.part(all, func(m controlPlane) bool { return gone[m.place] }); err != nil {
+		return err
+	}
 	for _, balancer := range r.cluster.balancer() {
-		m, err := r.create(ctx, balancer)
+		m, err := r.createMember(ctx, balancer)
+		if fault.KindOf(err) == fault.Missing {
+			m, err = r.create(ctx, r.cluster.spec(balancer))
+		}
 		if err != nil {
 			return err
 		}
 		r.balancer = m
 	}
-	return each(ctx, indices(members), func(ctx context.Context, i int) error {
-		m, err := r.create(ctx, members[i])
-		r.controlPlanes[i] = controlPlane{Machine: m, member: members[i], place: i}
-		return err
-	})
+	return nil
+}
+
+// createMember makes a machine that holds what others depend on, or finds it. In a
+// cluster that was whole once it is made on the disks that it has left. Fault:
+// Missing if there are none.
+func (r *run) createMember(ctx context.Context, m member) (machines.Machine, error) {
+	spec := r.cluster.spec(m)
+	if r.cluster.Established {
+		spec.Recover = true
+		r.likeOthers(&spec)
+	}
+	return r.create(ctx, spec)
 }
 
 func (r *run) createWorkers(ctx context.Context) error {
 	members := r.cluster.members(v1alpha1.RoleWorker)
 	r.workers = make([]machines.Machine, len(members))
 	return each(ctx, indices(members), func(ctx context.Context, i int) error {
-		m, err := r.create(ctx, members[i])
+		m, err := r.create(ctx, r.cluster.spec(members[i]))
 		r.workers[i] = m
 		return err
 	})
 }
 
-func (r *run) create(ctx context.Context, m member) (machines.Machine, error) {
-	created, err := r.Machines.Create(ctx, r.cluster.spec(m))
+func (r *run) create(ctx context.Context, spec machines.Spec) (machines.Machine, error) {
+	created, err := r.Machines.Create(ctx, spec)
 	if err != nil {
-		return created, fmt.Errorf("creating machine %q: %w", m.name, err)
+		return created, fmt.Errorf("creating machine %q: %w", spec.Name, err)
 	}
 	if len(created.Addresses) == 0 {
-		return created, fault.New(fault.Internal, "machine %q has no address", m.name)
+		return created, fault.New(fault.Internal, "machine %q has no address", spec.Name)
 	}
 	return created, nil
 }
@@ -89,8 +114,10 @@ func (r *run) controlPlaneFiles(m controlPlane) ([]nodeconfig.File, error) {
 		return nil, err
 	}
 	node := r.node(m.Machine, m.member.pool)
-	node.PodSubnet = r.cluster.subnet(m.place)
-	files, err := nodeconfig.InitFiles(r.nodeCluster(), node, token)
+	if !r.cluster.Established {
+		node.PodSubnet = r.cluster.subnet(m.place)
+	}
+	files, err := nodeconfig.InitFiles(r.clusterOf(m.Machine), node, token)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
@@ -160,6 +187,10 @@ if test -e ` + upgradingPath + `; then
   echo upgrading
 elif test -e ` + nodeconfig.BootstrappedPath + `; then
   echo bootstrapped
+elif test -e ` + joiningPath + `; then
+  echo joining
+elif test -d /var/lib/etcd/member; then
+  echo kept
 fi
 `
 
@@ -284,17 +315,22 @@ else
   }
 fi
 : >` + nodeconfig.BootstrappedPath + `
+rm -f ` + joiningPath + `
 `
 
 // initialise waits until kubeadm has made the files of the control plane and the
 // kubelets work with them, from the authorities that were put into the machines.
 func (r *run) initialise(ctx context.Context) error {
-	done := make([]progress, len(r.controlPlanes))
 	err := each(ctx, indices(r.controlPlanes), func(ctx context.Context, i int) (err error) {
 		m := &r.controlPlanes[i]
-		done[i], err = r.progress(ctx, m.Machine)
-		if err != nil || done[i] != untouched {
+		m.done, err = r.progress(ctx, m.Machine)
+		switch {
+		case err != nil || m.done == bootstrapped || m.done == upgrading:
 			return err
+		case r.cluster.Established && m.done == kept:
+			return r.revive(ctx, *m)
+		case r.cluster.Established:
+			return nil
 		}
 		m.fresh = true
 		printed, err := r.script(ctx, m.Machine, initScript)
@@ -307,9 +343,12 @@ func (r *run) initialise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.part(r.controlPlanes, r.outsideEtcd); err != nil {
+		return err
+	}
 	// One after the other, as they were replaced.
-	for i, m := range r.controlPlanes {
-		if done[i] != upgrading {
+	for _, m := range r.controlPlanes {
+		if m.done != upgrading {
 			continue
 		}
 		if err := r.finishControlPlane(ctx, m); err != nil {
@@ -395,6 +434,14 @@ func endpoint(m machines.Machine) string {
 	return netip.AddrPortFrom(m.Addresses[0], APIServerPort).String()
 }
 
+// clusterOf is the cluster as a machine of the control plane has it, whose version
+// is the machine's: the cluster may have been given another one since.
+func (r *run) clusterOf(m machines.Machine) nodeconfig.Cluster {
+	cluster := r.nodeCluster()
+	cluster.KubernetesVersion = m.Labels[labelVersion]
+	return cluster
+}
+
 func (r *run) nodeCluster() nodeconfig.Cluster {
 	c := r.cluster
 	sans := []string{"localhost", "127.0.0.1"}
@@ -425,6 +472,10 @@ const (
 	bootstrapped progress = "bootstrapped"
 	// upgrading is a node whose machine has another image, and nothing else yet.
 	upgrading progress = "upgrading"
+	// joining is a control plane that was to join others and has not come to the end.
+	joining progress = "joining"
+	// kept is a machine that has etcd's data, and nothing of what is not on disks.
+	kept progress = "kept"
 )
 
 // progress asks a machine how far kubeadm has come.

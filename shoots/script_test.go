@@ -79,6 +79,9 @@ func (w *world) do(words []string) string {
 	ctx := w.t.Context()
 	var err error
 	switch verb, rest := words[0], words[1:]; verb {
+	case "etcd":
+		running, all := w.members()
+		return fmt.Sprintf("  %d of %d members run\n", running, all)
 	case "workers":
 		w.setWorkers(number(w.t, rest[0]))
 		return ""
@@ -102,6 +105,9 @@ func (w *world) do(words []string) string {
 		return ""
 	case "established":
 		w.cluster.Established = true
+		return ""
+	case "lose-machine":
+		w.machines.Lose(w.cluster.ID, rest[0])
 		return ""
 	case "lose":
 		if err := w.machines.Delete(ctx, w.cluster.ID, rest[0]); err != nil {
@@ -131,7 +137,7 @@ func (w *world) do(words []string) string {
 		err = w.reconcile(ctx)
 	case "grow":
 		if err := w.reconcile(ctx); err != nil {
-			w.t.Fatal(err)
+			w.t.Fatalf("%v\n%s", err, w.report(w.machines.Calls()[before:], err))
 		}
 		return ""
 	case "try":
@@ -190,7 +196,7 @@ func (w *world) report(calls []driver.Call, err error) string {
 			continue
 		case driver.Run:
 			what, rest := does(c.Details)
-			if slices.Contains([]string{"probe", "cat", "images", "digest", "content", "root"}, what) {
+			if slices.Contains([]string{"probe", "cat", "images", "digest", "content", "root"}, what) || what == "etcd" && strings.HasSuffix(rest[0], "/list") {
 				continue
 			}
 			line = strings.TrimSpace(line + " " + what + " " + strings.Join(rest[:min(1, len(rest))], ""))

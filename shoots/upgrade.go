@@ -137,6 +137,9 @@ func (r *run) replaceControlPlane(ctx context.Context, m *controlPlane) error {
 			return err
 		}
 	}
+	if err := r.setServer(ctx, serverDrain, *m); err != nil {
+		return err
+	}
 	replaced, err := r.Machines.Replace(ctx, r.cluster.spec(m.member), replacement(m.member.pool.Role))
 	if err != nil {
 		return err
@@ -146,6 +149,9 @@ func (r *run) replaceControlPlane(ctx context.Context, m *controlPlane) error {
 		return err
 	}
 	if err := r.finishControlPlane(ctx, *m); err != nil {
+		return err
+	}
+	if err := r.setServer(ctx, serverReady, *m); err != nil {
 		return err
 	}
 	// Ready it gets once the network of the new version is installed, which comes
@@ -212,21 +218,21 @@ logged() { "$@" >/var/log/loam/kubeadm-upgrade.log 2>&1 9>&- || { cat /var/log/l
 `
 
 // finishControlPlane does what is left to do in a machine of the control plane
-// that was replaced. Its version is that of the machine: the cluster may have been
-// given yet another one since.
+// that was replaced.
 func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
-	cluster := r.nodeCluster()
-	cluster.KubernetesVersion = m.Labels[labelVersion]
 	// kubeadm demands one and makes nothing of it here.
 	token, err := bootstraputil.GenerateBootstrapToken()
 	if err != nil {
 		return err
 	}
-	files, err := nodeconfig.InitFiles(cluster, r.node(m.Machine, m.member.pool), token)
+	files, err := nodeconfig.InitFiles(r.clusterOf(m.Machine), r.node(m.Machine, m.member.pool), token)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
 	if err := r.put(ctx, m.Machine, files); err != nil {
+		return err
+	}
+	if err := r.carryFormerImages(ctx, m.Machine); err != nil {
 		return err
 	}
 	if _, err := r.script(ctx, m.Machine, releaseScript); err != nil {
@@ -240,7 +246,7 @@ func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
 	if err := r.awaitServer(ctx, api, m.Machine); err != nil {
 		return err
 	}
-	if m.place == len(r.controlPlanes)-1 {
+	if m.place == len(r.cluster.members(v1alpha1.RoleControlPlane))-1 {
 		// From now on pods of the new version start on all nodes.
 		if err := r.carryImages(ctx, m.Machine); err != nil {
 			return err
@@ -314,10 +320,24 @@ func (r *run) carryImages(ctx context.Context, from machines.Machine) error {
 	if err := each(ctx, old, r.boot); err != nil {
 		return err
 	}
-	return carry.Images(ctx, r.Machines, from, old, func(name string) bool {
-		repository, _, _ := strings.Cut(path.Base(name), ":")
-		return !slices.Contains(controlPlaneImages[:], repository)
-	})
+	return carry.Images(ctx, r.Machines, from, old, onAnyNode)
+}
+
+// carryFormerImages gives a machine of the control plane that has the new version the
+// images that pods on any node need until the last of its fellows has it, too.
+func (r *run) carryFormerImages(ctx context.Context, to machines.Machine) error {
+	for _, m := range r.controlPlanes {
+		if m.Labels[labelVersion] != to.Labels[labelVersion] {
+			return carry.Images(ctx, r.Machines, m.Machine, []machines.Machine{to}, onAnyNode)
+		}
+	}
+	return nil
+}
+
+// onAnyNode tells whether an image is not that of a control plane only.
+func onAnyNode(name string) bool {
+	repository, _, _ := strings.Cut(path.Base(name), ":")
+	return !slices.Contains(controlPlaneImages[:], repository)
 }
 
 // upgradeWorker drains a worker, replaces its machine and waits for it.

@@ -25,11 +25,7 @@ func version(guest driver.Guest) string { return guest.Labels["loam.dev/kubernet
 // upgrade answers the scripts of an upgrade. The API server is new once kubeadm has
 // written what it is made of; the kubelet is once it runs.
 func (w *world) upgrade(ctx context.Context, guest driver.Guest, what string, rest []string) error {
-	w.mutex.Lock()
-	broken := w.broken[guest.Name]
-	delete(w.broken, guest.Name)
-	w.mutex.Unlock()
-	if broken {
+	if w.isBroken(guest) {
 		return &machines.ExitError{Program: "/bin/sh", Code: 1}
 	}
 	switch what {
@@ -42,21 +38,14 @@ func (w *world) upgrade(ctx context.Context, guest driver.Guest, what string, re
 			w.t.Errorf("machine %q has lost the cluster's keys", guest.Name)
 		}
 		guest.RemoveFile("/etc/loam/kubelet-held")
-		for _, name := range []string{"kube-apiserver", "etcd"} {
-			pod := &corev1.Pod{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name + "-" + guest.Hostname},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Image: "registry.k8s.io/" + name + ":" + version(guest)}}},
-				Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
-			}
-			if err := client.IgnoreNotFound(w.inside.Delete(ctx, pod)); err != nil {
-				return err
-			}
-			if err := w.inside.Create(ctx, pod); err != nil {
-				return err
-			}
+		if err := w.startServer(ctx, guest); err != nil {
+			return err
 		}
 		return w.startKubelet(ctx, guest)
 	case "apply":
+		if err := w.inside.Update(ctx, w.kubeadmConfig(version(guest))); err != nil {
+			return err
+		}
 		if rest[0] != version(guest) {
 			w.t.Errorf("machine %q of version %s is upgraded to %s", guest.Name, version(guest), rest[0])
 		}
@@ -75,6 +64,32 @@ func (w *world) upgrade(ctx context.Context, guest driver.Guest, what string, re
 	}
 	guest.RemoveFile(upgradingFile)
 	return nil
+}
+
+// startServer has the kubelet of a control plane tell of its pods.
+func (w *world) startServer(ctx context.Context, guest driver.Guest) error {
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name + "-" + guest.Hostname, Labels: map[string]string{"tier": "control-plane"}},
+			Spec:       corev1.PodSpec{NodeName: guest.Hostname, Containers: []corev1.Container{{Image: "registry.k8s.io/" + name + ":" + version(guest)}}},
+			Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		}
+		if err := client.IgnoreNotFound(w.inside.Delete(ctx, pod)); err != nil {
+			return err
+		}
+		if err := w.inside.Create(ctx, pod); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kubeadmConfig is what kubeadm writes down of the cluster.
+func (w *world) kubeadmConfig(version string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kubeadm-config"},
+		Data:       map[string]string{"ClusterConfiguration": "kind: ClusterConfiguration\nkubernetesVersion: " + version + "\n"},
+	}
 }
 
 // startKubelet has a node report the version of its machine.

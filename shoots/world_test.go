@@ -57,6 +57,8 @@ type world struct {
 	broken  map[string]bool
 	// held are pods that a disruption budget keeps, evicted those that went.
 	held map[string]bool
+	// etcd are its members.
+	etcd []etcdMember
 	// images are those that were carried into machines, by the machine's ID.
 	images  map[string][]string
 	written []string
@@ -117,18 +119,37 @@ func (w *world) call(call string) error {
 	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	m, err := w.machines.Guest(w.cluster.ID, "control-plane-0")
-	held := false
-	if err == nil {
-		_, held = m.ReadFile("/etc/loam/kubelet-held")
-	}
-	if !w.up || err != nil || m.State != machines.StateRunning || held {
+	if !w.up || !w.served() {
 		return errors.New("dial tcp 127.0.0.1:20000: connect: connection refused")
 	}
 	if !strings.HasPrefix(call, "get ") && !strings.HasPrefix(call, "list ") {
 		w.written = append(w.written, call)
 	}
 	return nil
+}
+
+// served tells whether an API server runs in a machine, whose kubelet is not held.
+func (w *world) served() bool {
+	return slices.ContainsFunc(w.guests(v1alpha1.RoleControlPlane), func(m driver.Guest) bool {
+		_, held := m.ReadFile("/etc/loam/kubelet-held")
+		_, made := m.ReadFile(madeFile)
+		return m.State == machines.StateRunning && made && !held
+	})
+}
+
+// guests are the machines of a role.
+func (w *world) guests(role v1alpha1.MachineRole) []driver.Guest {
+	var all []driver.Guest
+	for i := range 10 {
+		name := fmt.Sprintf("control-plane-%d", i)
+		if role == v1alpha1.RoleWorker {
+			name = fmt.Sprintf("worker-%d", i)
+		}
+		if m, err := w.machines.Guest(w.cluster.ID, name); err == nil {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // named leaves out the names of Secrets, which are random.
@@ -291,11 +312,19 @@ func does(args []string) (what string, rest []string) {
 		return "unknown", args
 	}
 	text := args[2]
+	switch {
+	case strings.Contains(text, "daemon-reload"):
+		return "revive", nil
+	case strings.Contains(text, "systemctl start loam-balancer"):
+		return "balancer", args[4:]
+	case strings.Contains(text, "admin.sock"):
+		return "order", args[4:]
+	}
 	for name, part := range map[string]string{
 		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node --skip-phases=preflight --patches",
-		"balancer": "systemctl start loam-balancer", "follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
-		"init": "systemctl start loam-bootstrap", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
-		"images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
+		"follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
+		"init":   "\nnproc\n", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
+		"etcd": "create --raw", "images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {
 			return name, args[4:]
@@ -327,11 +356,19 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 		if upgrading {
 			return w.upgrade(ctx, guest, what, rest)
 		}
+	case what == "etcd":
+		return w.askEtcd(guest, rest, c)
+	case what == "revive":
+		return w.revive(guest)
 	case what == "probe" && upgrading:
 		_, _ = io.WriteString(c.Stdout, "upgrading\n")
 	case what == "probe" && bootstrapped:
 		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
-	case what == "probe", what == "controllers":
+	case what == "probe" && has(guest, "/etc/loam/joining"):
+		_, _ = io.WriteString(c.Stdout, "joining\n")
+	case what == "probe" && has(guest, etcdFile):
+		_, _ = io.WriteString(c.Stdout, "kept\n")
+	case what == "probe", what == "controllers", what == "order":
 	case what == "addons":
 		_, _ = io.WriteString(c.Stdout, addonsManifest)
 	case what == "cat" && strings.Contains(rest[0], "cni"):
@@ -348,8 +385,12 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 		path := marker
 		if what == "init" {
 			path = madeFile
+			w.joinEtcd(guest)
 		}
 		guest.WriteFile(machines.File{Path: path})
+		if what == "join" {
+			guest.RemoveFile("/etc/loam/joining")
+		}
 		if what == "init" {
 			_, _ = io.WriteString(c.Stdout, "4\n8388608\n")
 		}
@@ -371,11 +412,9 @@ var tokenLine = regexp.MustCompile(`(?i)token: "?([a-z0-9]{6})\.([a-z0-9]{16})`)
 func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string, stderr io.Writer) error {
 	w.mutex.Lock()
 	w.kubeadm[guest.Name+" "+verb]++
-	broken := w.broken[guest.Name]
-	delete(w.broken, guest.Name)
 	w.mutex.Unlock()
 	failed := &machines.ExitError{Program: "/bin/sh", Code: 1}
-	if broken {
+	if w.isBroken(guest) {
 		for i := range 40 {
 			fmt.Fprintf(stderr, "line %d of the log\n", i+1)
 		}
@@ -405,6 +444,13 @@ func (w *world) runKubeadm(ctx context.Context, guest driver.Guest, verb string,
 			w.t.Errorf("machine %q joins with a token that the cluster does not know: %v", guest.Name, err)
 			return failed
 		}
+		if guest.Labels[shoots.LabelRole] == string(v1alpha1.RoleControlPlane) {
+			if err := w.joinControlPlane(ctx, guest); err != nil {
+				return err
+			}
+		}
+	case "record":
+		objects = append(objects, w.kubeadmConfig(version(guest)))
 	}
 	for _, o := range objects {
 		if err := w.inside.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -27,7 +27,7 @@ func TestClusters(t *testing.T) {
 	t.Run("workers scale up and down", i.with(scale))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
-	t.Run("a lost control plane is not begun anew", i.with(lostControlPlane))
+	t.Run("a lost control plane is made again on its disks only", i.with(lostControlPlane))
 	t.Run("delete one, then the other", i.with(deleteBoth))
 }
 
@@ -371,11 +371,24 @@ func (i *installation) atStep(name string, steps ...string) (at string, seen boo
 }
 
 func lostControlPlane(i *installation) {
-	id := i.owned("ps", "-q", "--filter", "label=loam.dev/cluster=shoot--local--two", "--filter", "label=loam.dev/machine=control-plane-0")
-	if len(id) != 1 {
-		i.t.Fatalf("the control plane's containers are %v", id)
+	of := []string{"--filter", "label=loam.dev/cluster=shoot--local--two", "--filter", "label=loam.dev/machine=control-plane-0"}
+	lose := func() {
+		id := i.owned(append([]string{"ps", "-q"}, of...)...)
+		if len(id) != 1 {
+			i.t.Fatalf("the control plane's containers are %v", id)
+		}
+		must(i.t, "docker", "rm", "-f", id[0])
 	}
-	must(i.t, "docker", "rm", "-f", id[0])
+	i.cluster("two", "create", "configmap", "kept", "--from-literal=a=b")
+	lose()
+	i.t.Log(i.loam("cluster", "start", "two"))
+	if got := i.cluster("two", "get", "configmap", "kept", "-o", "jsonpath={.data.a}"); got != "b" {
+		i.t.Errorf("what was written before says %q", got)
+	}
+
+	lose()
+	volumes := i.owned(append([]string{"volume", "ls", "-q"}, of...)...)
+	must(i.t, "docker", append([]string{"volume", "rm"}, volumes...)...)
 	i.garden("-n", "garden-local", "annotate", "shoot", "two", "gardener.cloud/operation=reconcile")
 	eventually(i.t, time.Minute, func() error {
 		if at := i.operation("two"); !strings.Contains(at, " Failed:") || !strings.Contains(at, "control plane is gone") {
@@ -383,8 +396,8 @@ func lostControlPlane(i *installation) {
 		}
 		return nil
 	})
-	if volumes := i.owned("volume", "ls", "-q", "--filter", "label=loam.dev/machine=control-plane-0", "--filter", "label=loam.dev/cluster=shoot--local--two"); len(volumes) == 0 {
-		i.t.Error("its disks are gone")
+	if made := i.owned(append([]string{"ps", "-aq"}, of...)...); len(made) > 0 {
+		i.t.Errorf("a control plane without a state was begun: %v", made)
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 // solidID is the cluster's name at the driver.
 const solidID = "shoot--local--solid"
 
-// TestSolid loses machines of a cluster with three control planes: one, then all.
-// LOAM_REBOOTS says how often in a row.
+// TestSolid upgrades a cluster with three control planes while it is written to, and
+// loses machines of it: one, all, one with its disks. LOAM_REBOOTS says how often in
+// a row.
 func TestSolid(t *testing.T) {
 	t.Parallel()
 	rounds, err := strconv.Atoi(os.Getenv("LOAM_REBOOTS"))
@@ -23,10 +24,12 @@ func TestSolid(t *testing.T) {
 		rounds = 1
 	}
 	i := install(t)
+	must(t, i.binary, "image", "build", "--kubernetes-version", older)
 	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
-	t.Log(i.loam("cluster", "create", "solid", "--control-planes", "3"))
+	t.Log(i.loam("cluster", "create", "solid", "--control-planes", "3", "--kubernetes-version", older))
 	i.cluster("solid", "create", "configmap", "kept", "--from-literal=a=b")
 	i.wantSolid()
+	t.Run("upgrade under load", i.with(upgradeUnderLoad))
 
 	for round := range rounds {
 		i.killMachines(fmt.Sprintf("control-plane-%d", round%3))
@@ -52,6 +55,8 @@ func TestSolid(t *testing.T) {
 		if got := i.cluster("solid", "get", "configmap", "kept", "-o", "jsonpath={.data.a}"); got != "b" {
 			t.Errorf("what was written before says %q", got)
 		}
+		i.loseControlPlane(fmt.Sprintf("control-plane-%d", round%3), round%2 == 0)
+		i.wantSolid()
 	}
 
 	if page := i.loam("cluster", "inspect", "solid"); !strings.Contains(page, "(load balancer)") || !strings.Contains(page, "loam-balancer  unit  active") {
@@ -69,6 +74,57 @@ func TestSolid(t *testing.T) {
 	i.loam("cluster", "delete", "solid")
 	if left := i.owned("ps", "-aq"); len(left) > 0 {
 		t.Errorf("containers are left: %v", left)
+	}
+}
+
+// upgradeUnderLoad upgrades the cluster, kills the garden in the middle, and wants
+// every write kept that was confirmed meanwhile, and most of them confirmed: with a
+// single control plane none is for as long as its machine is replaced. How long the
+// API is away at most depends on the host, and is shown.
+func upgradeUnderLoad(i *installation) {
+	i.cluster("solid", "create", "configmap", "written")
+	w := startWriter(i.t, i.clusterKubeconfig("solid"))
+	i.loam("cluster", "upgrade", "solid", "--kubernetes-version", version, "--wait=false")
+	at, _ := i.atStep("solid", "upgrading control plane")
+	time.Sleep(5 * time.Second) // into the middle of it
+	i.kill()
+	i.t.Logf("killed at: %s", at)
+	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
+	i.settled("solid", 25*time.Minute)
+	w.end()
+	i.t.Logf("%d writes confirmed, %d failed, at most %s without one: %q", w.confirmed, len(w.failures), w.away.Round(time.Millisecond), w.failures)
+	if got := i.cluster("solid", "get", "configmap", "written", "-o", "jsonpath={.data.n}"); got != strconv.Itoa(w.last) {
+		i.t.Errorf("the last write that was confirmed is %d, the cluster has %s", w.last, got)
+	}
+	if w.confirmed <= len(w.failures) {
+		i.t.Errorf("%d writes were confirmed, %d failed", w.confirmed, len(w.failures))
+	}
+	if got := i.cluster("solid", "get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"); got != version+" "+version+" "+version {
+		i.t.Errorf("nodes have %s", got)
+	}
+	i.wantSolid()
+}
+
+// loseControlPlane removes a machine by hand, and its disks with it or not, and has
+// the cluster started again.
+func (i *installation) loseControlPlane(name string, disks bool) {
+	i.t.Helper()
+	of := []string{"--filter", "label=loam.dev/cluster=" + solidID, "--filter", "label=loam.dev/machine=" + name}
+	before := i.owned(append([]string{"ps", "-aq"}, of...)...)
+	must(i.t, "docker", append([]string{"rm", "-f"}, before...)...)
+	if volumes := i.owned(append([]string{"volume", "ls", "-q"}, of...)...); disks {
+		must(i.t, "docker", append([]string{"volume", "rm"}, volumes...)...)
+	}
+	written := "without-" + before[0][:12]
+	eventually(i.t, time.Minute, func() error { return i.try("solid", "create", "configmap", written) })
+	i.t.Log(i.loam("cluster", "start", "solid"))
+	after := i.owned(append([]string{"ps", "-q"}, of...)...)
+	if len(after) != 1 || after[0] == before[0] {
+		i.t.Errorf("the machine was %v and is %v", before, after)
+	}
+	// The new member answers by itself, and knows what was written while it was away.
+	if out, err := exec.Command("docker", "exec", after[0], "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--server=https://localhost:6443", "get", "configmap", written).CombinedOutput(); err != nil {
+		i.t.Errorf("%s: %v: %s", name, err, out)
 	}
 }
 
