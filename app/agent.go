@@ -9,10 +9,12 @@ import (
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/moby/moby/client"
 	"github.com/prometheus/procfs"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/images"
 	"github.com/loam-cloud/loam/machines/container"
 	"github.com/loam-cloud/loam/shoots"
@@ -99,6 +101,9 @@ const (
 // room compares the memory that this host has left with what the machines of a
 // new cluster will take. One that has machines is taken to fit.
 func (a *agent) room(ctx context.Context, c shoots.Cluster) error {
+	if err := a.fits(ctx, c); err != nil {
+		return err
+	}
 	existing, err := a.driver.List(ctx, c.ID)
 	if err != nil || len(existing) > 0 {
 		return err
@@ -109,6 +114,9 @@ func (a *agent) room(ctx context.Context, c shoots.Cluster) error {
 		each := uint64(workerMemory)
 		if p.Role == v1alpha1.RoleControlPlane {
 			each = controlPlaneMemory
+		}
+		if p.MemoryBytes > 0 {
+			each = min(each, uint64(p.MemoryBytes))
 		}
 		need += each * uint64(p.Count)
 		machines += p.Count
@@ -126,4 +134,24 @@ func (a *agent) room(ctx context.Context, c shoots.Cluster) error {
 			machines, need>>20, *free>>20)
 	}
 	return nil
+}
+
+// fits refuses machines that are to have more than the host has.
+func (a *agent) fits(ctx context.Context, c shoots.Cluster) error {
+	if !slices.ContainsFunc(c.Pools, func(p shoots.Pool) bool { return p.CPUs > 0 || p.MemoryBytes > 0 }) {
+		return nil
+	}
+	host, err := a.driver.Host(ctx)
+	if err != nil {
+		return err
+	}
+	var problems field.ErrorList
+	for _, p := range c.Pools {
+		if p.CPUs > float64(host.CPUs) || p.MemoryBytes > host.MemoryBytes {
+			problems = append(problems, field.Invalid(field.NewPath(p.MachineTypePath), p.MachineType, fmt.Sprintf(
+				"has %g CPUs and %d MiB of memory, and this host has %d and %d: choose a smaller one, or %q, which has no bound",
+				p.CPUs, p.MemoryBytes>>20, host.CPUs, host.MemoryBytes>>20, defaulting.MachineTypeUnbounded)))
+		}
+	}
+	return fault.Wrap(fault.Invalid, problems.ToAggregate())
 }

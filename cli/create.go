@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,11 +29,14 @@ type createOptions struct {
 	controlPlanes int
 	workers       int
 	version       string
-	file          string
-	wait          bool
-	retain        bool
-	timeout       time.Duration
-	kubeconfig    string
+	machineType   string
+	// controlPlaneType is machineType when empty.
+	controlPlaneType string
+	file             string
+	wait             bool
+	retain           bool
+	timeout          time.Duration
+	kubeconfig       string
 }
 
 func newClusterCreate(o *options, p *project) *cobra.Command {
@@ -48,6 +53,7 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 		Example: `  loam cluster create demo
   loam cluster create demo --workers 2 --kubernetes-version 1.36.3
   loam cluster create solid --control-planes 3 --workers 3
+  loam cluster create small --workers 2 --machine-type local-2c-2g
   loam cluster create -f kind.yaml
   loam cluster create test --wait=false`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -64,12 +70,35 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 	f.IntVar(&c.controlPlanes, "control-planes", 1, "number of machines of the control plane: 1, or 3 or 5 behind a load balancer")
 	f.IntVar(&c.workers, "workers", 0, "number of workers; with none, pods run on the control plane")
 	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, or the beginning of one, of those that have a node image (default the newest)")
+	f.StringVar(&c.machineType, "machine-type", "", "machine type of all nodes, which bounds their CPU and memory, such as local-2c-4g (default without bounds)")
+	f.StringVar(&c.controlPlaneType, "control-plane-machine-type", "", "machine type of the control plane (default that of all nodes)")
 	f.StringVarP(&c.file, "filename", "f", "", "file with a Shoot or a cluster of kind; - is standard input")
 	f.BoolVar(&c.wait, "wait", true, "return once the cluster is ready")
 	f.BoolVar(&c.retain, "retain", false, "keep the nodes of a cluster that does not come up")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait")
 	kubeconfigFlag(cmd, &c.kubeconfig)
+	for _, flag := range []string{"machine-type", "control-plane-machine-type"} {
+		// The flag exists: it was made above.
+		_ = cmd.RegisterFlagCompletionFunc(flag, o.completeMachineTypes)
+	}
 	return cmd
+}
+
+// completeMachineTypes completes what the cloud profile of this host offers.
+func (o *options) completeMachineTypes(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := o.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var profile gardencorev1beta1.CloudProfile
+	if err := c.Get(cmd.Context(), client.ObjectKey{Name: localProfile}, &profile); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, t := range profile.Spec.MachineTypes {
+		names = append(names, fmt.Sprintf("%s\t%s CPU, %s memory", t.Name, &t.CPU, &t.Memory))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (c *createOptions) run(cmd *cobra.Command, o *options, p *project, args []string) error {
@@ -164,9 +193,19 @@ func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given 
 		if err := readCluster(c.file, stdin, shoot); err != nil {
 			return nil, err
 		}
+		// A file of kind has no word for it.
+		for _, flag := range []string{"machine-type", "control-plane-machine-type"} {
+			if given(flag) && shoot.Kind != "" {
+				return nil, fault.New(fault.Invalid, "--%s cannot be used with a Shoot: write machine.type of its workers into %s", flag, c.file)
+			}
+		}
+		if shoot.Kind == "" && (c.machineType != "" || c.controlPlaneType != "") {
+			shoot.Spec.Provider.Workers = withControlPlane(shoot.Spec.Provider.Workers)
+		}
 	} else {
 		shoot.Spec.Provider.Workers = c.pools()
 	}
+	c.bound(shoot.Spec.Provider.Workers)
 	if len(args) == 1 {
 		shoot.Name = args[0]
 	}
@@ -189,13 +228,38 @@ func (c *createOptions) pools() []gardencorev1beta1.Worker {
 		pools = append(pools, gardencorev1beta1.Worker{Name: name, Minimum: n, Maximum: n, Machine: gardencorev1beta1.Machine{Type: "local"}})
 		return &pools[len(pools)-1]
 	}
-	if c.controlPlanes > 1 {
+	if c.controlPlanes > 1 || c.machineType != "" || c.controlPlaneType != "" {
 		add("control-plane", c.controlPlanes).ControlPlane = &gardencorev1beta1.WorkerControlPlane{}
 	}
 	if c.workers > 0 {
 		add("worker", c.workers)
 	}
 	return pools
+}
+
+// localProfile is the cloud profile of this host.
+const localProfile = "local"
+
+// withControlPlane names the pool that a cluster gets when it names none.
+func withControlPlane(pools []gardencorev1beta1.Worker) []gardencorev1beta1.Worker {
+	if slices.ContainsFunc(pools, func(w gardencorev1beta1.Worker) bool { return w.ControlPlane != nil }) {
+		return pools
+	}
+	own := gardencorev1beta1.Worker{Name: "control-plane", Minimum: 1, Maximum: 1, Machine: gardencorev1beta1.Machine{Type: "local"}, ControlPlane: &gardencorev1beta1.WorkerControlPlane{}}
+	return append([]gardencorev1beta1.Worker{own}, pools...)
+}
+
+// bound gives pools the machine types that the flags ask for.
+func (c *createOptions) bound(pools []gardencorev1beta1.Worker) {
+	for i := range pools {
+		wanted := c.machineType
+		if pools[i].ControlPlane != nil {
+			wanted = cmp.Or(c.controlPlaneType, c.machineType)
+		}
+		if wanted != "" {
+			pools[i].Machine.Type = wanted
+		}
+	}
 }
 
 // fill sets what a cluster on this host needs and the user left open.
@@ -205,7 +269,7 @@ func (c *createOptions) fill(s *gardencorev1beta1.ShootSpec) {
 	}
 	s.Kubernetes.Version = strings.TrimPrefix(s.Kubernetes.Version, "v")
 	if s.CloudProfile == nil && s.CloudProfileName == nil {
-		s.CloudProfile = &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: "local"}
+		s.CloudProfile = &gardencorev1beta1.CloudProfileReference{Kind: "CloudProfile", Name: localProfile}
 	}
 	if s.Provider.Type == "" {
 		s.Provider.Type = "local"

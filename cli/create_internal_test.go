@@ -65,6 +65,10 @@ func TestShoot(t *testing.T) {
 		"three control planes":    {options: createOptions{controlPlanes: 3, workers: 2}, args: []string{"demo"}, given: []string{"control-planes"}, want: "garden-local/demo - control-plane worker"},
 		"two control planes":      {options: createOptions{controlPlanes: 2}, args: []string{"demo"}, given: []string{"control-planes"}, want: "error: --control-planes: 2 must be 1, 3 or 5"},
 		"a file, control planes":  {options: createOptions{file: shoots, controlPlanes: 3}, given: []string{"control-planes"}, want: "error: --control-planes cannot be used with a file"},
+		"bounded":                 {options: createOptions{workers: 1, machineType: "local-2c-2g"}, args: []string{"demo"}, want: "garden-local/demo - control-plane=local-2c-2g worker=local-2c-2g"},
+		"bounded control plane":   {options: createOptions{workers: 1, controlPlaneType: "local-2c-4g"}, args: []string{"demo"}, want: "garden-local/demo - control-plane=local-2c-4g worker"},
+		"a bounded file of kind":  {options: createOptions{file: kinds, machineType: "a", controlPlaneType: "b"}, given: []string{"machine-type"}, want: "garden-local/kindly - control-plane=b worker=a"},
+		"a bounded Shoot":         {options: createOptions{file: shoots, machineType: "a"}, given: []string{"machine-type"}, want: "error: --machine-type cannot be used with a Shoot"},
 		"no such file":            {options: createOptions{file: shoots + ".none"}, want: "error: no such file"},
 		"no name":                 {options: createOptions{file: "-"}, stdin: "apiVersion: core.gardener.cloud/v1beta1\nkind: Shoot\n", want: "error: names no cluster"},
 		"another kind":            {options: createOptions{file: "-"}, stdin: "apiVersion: v1\nkind: Pod\n", want: `error: is "v1, Pod", must be apiVersion core.gardener.cloud/v1beta1, kind Shoot, or kind's apiVersion kind.x-k8s.io/v1alpha4, kind Cluster`},
@@ -93,6 +97,9 @@ func TestShoot(t *testing.T) {
 			got := shoot.Namespace + "/" + shoot.Name + " " + version
 			for _, w := range shoot.Spec.Provider.Workers {
 				got += " " + w.Name
+				if w.Machine.Type != "local" {
+					got += "=" + w.Machine.Type
+				}
 			}
 			if got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)

@@ -87,6 +87,10 @@ type Node struct {
 	PodSubnet netip.Prefix
 	// MaxPods is the kubelet's limit; zero means the kubelet's default.
 	MaxPods int32
+	// CPUs and MemoryBytes bound a container, which then tells its kubelet; zero means
+	// no bound.
+	CPUs        float64
+	MemoryBytes int64
 	// Patches are the user's for this node's documents, after those of the cluster.
 	Patches v1alpha1.KubeadmPatches
 	// VirtualMachine says that kernel and disks are the node's own. A node that

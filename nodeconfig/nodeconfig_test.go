@@ -120,6 +120,7 @@ func TestGolden(t *testing.T) {
 			c.PodCIDR, c.ServiceCIDR, c.Endpoint = "fd00:10:244::/56", "fd00:10:96::/112", "[fc00:f853:ccd:e793::2]:6443"
 			n.Address = netip.MustParseAddr("fc00:f853:ccd:e793::2")
 		}),
+		"join-bounded": joining(worker(), func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.CPUs, n.MemoryBytes = 1.5, 2<<30 }),
 		"balancer": func(t *testing.T) ([]nodeconfig.File, error) {
 			return nodeconfig.BalancerFiles(members(3), join(t).CA)
 		},

@@ -187,7 +187,7 @@ func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
 // kubeletDocumentPatch is what is one node's own. kubeadm hands the cluster's
 // document to every node, and this on top of it.
 func kubeletDocumentPatch(n Node) kubeletPatch {
-	patch := kubeletPatch{MaxPods: n.MaxPods}
+	patch := kubeletPatch{MaxPods: n.MaxPods, SystemReserved: n.systemReserved()}
 	if n.VirtualMachine {
 		return patch
 	}
@@ -219,7 +219,7 @@ func patchFiles(c Cluster, n Node) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	files = append(files, own...)
+	files = append(append(files, own...), boundFiles(n)...)
 	// kubeadm before 1.32 knows no patches of this deployment.
 	if !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic("v1.32.0")) {
 		return files, nil

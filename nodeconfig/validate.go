@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -121,6 +122,12 @@ func validateNode(n Node, c Cluster) field.ErrorList {
 	}
 	if n.PodSubnet.IsValid() && (!n.PodSubnet.Addr().Is4() || n.PodSubnet != n.PodSubnet.Masked()) {
 		all = append(all, field.Invalid(at.Child("podSubnet"), n.PodSubnet.String(), "must be a subnet of IPv4 addresses"))
+	}
+	if !(n.CPUs >= 0) || math.IsInf(n.CPUs, 0) {
+		all = append(all, field.Invalid(at.Child("cpus"), n.CPUs, "must be a number of processors, or 0 for no bound"))
+	}
+	if n.MemoryBytes < 0 {
+		all = append(all, field.Invalid(at.Child("memoryBytes"), n.MemoryBytes, "must not be negative"))
 	}
 	if n.MaxPods < 0 {
 		all = append(all, field.Invalid(at.Child("maxPods"), n.MaxPods, "must not be negative"))

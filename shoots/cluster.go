@@ -76,6 +76,12 @@ type Pool struct {
 	Schedulable bool
 	// MaxPods is the kubelet's limit of pods; zero means the kubelet's default.
 	MaxPods int32
+	// CPUs and MemoryBytes bound each machine; zero means no bound.
+	CPUs        float64
+	MemoryBytes int64
+	// MachineType is what the bounds come from, MachineTypePath where a user has said
+	// so; both are for messages.
+	MachineType, MachineTypePath string
 	// Image is what these machines boot from instead of the cluster's image, if it
 	// is not empty.
 	Image string
@@ -195,8 +201,9 @@ func (c *Cluster) spec(m member) machines.Spec {
 		Hostname: c.Name + "-" + m.name,
 		Image:    cmp.Or(m.pool.Image, c.Image),
 		Labels:   map[string]string{LabelPool: m.pool.Name, LabelRole: string(m.pool.Role), labelVersion: c.KubernetesVersion},
-		Mounts:   m.pool.Mounts,
-		Ports:    m.pool.Ports,
+		CPUs:     m.pool.CPUs, MemoryBytes: m.pool.MemoryBytes,
+		Mounts: m.pool.Mounts,
+		Ports:  m.pool.Ports,
 		// Names outside are looked up by pods too, which get them from their node.
 		DNSSearch: c.DNSSearch,
 	}

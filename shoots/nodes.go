@@ -337,7 +337,7 @@ func (r *run) initialise(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.room, err = room(printed, cmp.Or(m.member.pool.MaxPods, defaultMaxPods))
+		m.room, err = room(printed, m.member.pool)
 		return err
 	})
 	if err != nil {
@@ -361,16 +361,21 @@ func (r *run) initialise(ctx context.Context) error {
 // defaultMaxPods is the kubelet's own (KubeletConfiguration, maxPods).
 const defaultMaxPods = 110
 
-// room is what a machine can give, from what initScript printed.
-func room(printed string, pods int32) (corev1.ResourceList, error) {
+// room is what a machine of a pool can give to pods, from what initScript printed.
+// The script sees a bound of memory, and none of processors.
+func room(printed string, pool Pool) (corev1.ResourceList, error) {
 	var processors, kibibytes int64
 	if _, err := fmt.Sscan(printed, &processors, &kibibytes); err != nil {
 		return nil, fault.New(fault.Internal, "a machine told its processors and memory as %q: %w", printed, err)
 	}
+	thousandths := processors * 1000
+	if pool.CPUs > 0 {
+		thousandths = min(thousandths, int64(pool.CPUs*1000))
+	}
 	return corev1.ResourceList{
-		corev1.ResourceCPU:    *resource.NewQuantity(processors, resource.DecimalSI),
+		corev1.ResourceCPU:    *resource.NewMilliQuantity(thousandths, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(kibibytes<<10, resource.BinarySI),
-		corev1.ResourcePods:   *resource.NewQuantity(int64(pods), resource.DecimalSI),
+		corev1.ResourcePods:   *resource.NewQuantity(int64(cmp.Or(pool.MaxPods, defaultMaxPods)), resource.DecimalSI),
 	}, nil
 }
 
@@ -489,6 +494,7 @@ func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
 	return nodeconfig.Node{
 		Name: m.Hostname, Role: pool.Role, Address: m.Addresses[0],
 		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Patches: pool.Patches,
+		CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes,
 	}
 }
 

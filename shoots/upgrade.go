@@ -53,6 +53,7 @@ func replacement(role v1alpha1.MachineRole) machines.Replacement {
 	r := machines.Replacement{
 		Keep: []string{
 			"/etc/kubernetes", "/etc/loam", "/etc/machine-id", "/etc/default/kubelet", "/etc/containerd/certs.d", "/var/log/loam",
+			nodeconfig.BoundsUnitPath,
 		},
 		Files: []machines.File{
 			{Path: upgradingPath},

@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -126,13 +125,9 @@ func cloudProfile() *corev1beta1.CloudProfile {
 	return &corev1beta1.CloudProfile{
 		ObjectMeta: metav1.ObjectMeta{Name: Name},
 		Spec: corev1beta1.CloudProfileSpec{
-			Type:    Name,
-			Regions: []corev1beta1.Region{{Name: Name}},
-			MachineTypes: []corev1beta1.MachineType{{
-				// Machines share the host; these are what one needs, not what it gets.
-				Name: Name, CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi"), GPU: resource.MustParse("0"),
-				Architecture: &architecture,
-			}},
+			Type:         Name,
+			Regions:      []corev1beta1.Region{{Name: Name}},
+			MachineTypes: machineTypes(),
 			MachineImages: []corev1beta1.MachineImage{{
 				Name: imageName,
 				Versions: []corev1beta1.MachineImageVersion{{

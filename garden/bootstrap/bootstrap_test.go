@@ -8,6 +8,7 @@ import (
 
 	corev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -86,6 +87,58 @@ func TestRefreshVersions(t *testing.T) {
 	}
 	if err := bootstrap.RefreshVersions(ctx, c, []string{"newest"}); err == nil {
 		t.Error("a version that is none was taken")
+	}
+}
+
+// TestMachineTypes adds what a profile of an older version has not got, and leaves
+// what a user did to it.
+func TestMachineTypes(t *testing.T) {
+	ctx, c := context.Background(), gardentest.Client(t)
+	types := func() map[string]string {
+		var p corev1beta1.CloudProfile
+		if err := c.Get(ctx, client.ObjectKey{Name: bootstrap.Name}, &p); err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, m := range p.Spec.MachineTypes {
+			all[m.Name] = m.CPU.String() + " " + m.Memory.String()
+		}
+		return all
+	}
+	if got := types(); got["local"] == "" || got["local-2c-4g"] != "2 4Gi" || len(got) < 5 {
+		t.Errorf("a new profile has %v", got)
+	}
+	change := func(change func(*corev1beta1.CloudProfile)) {
+		t.Helper()
+		var p corev1beta1.CloudProfile
+		if err := c.Get(ctx, client.ObjectKey{Name: bootstrap.Name}, &p); err != nil {
+			t.Fatal(err)
+		}
+		change(&p)
+		if err := c.Update(ctx, &p); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := bootstrap.RefreshVersions(ctx, c, gardentest.Versions()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	change(func(p *corev1beta1.CloudProfile) {
+		mine := p.Spec.MachineTypes[1]
+		mine.Name = "mine"
+		p.Spec.MachineTypes = append(slices.DeleteFunc(p.Spec.MachineTypes, func(m corev1beta1.MachineType) bool { return m.Name == "local-2c-4g" }), mine)
+		p.Spec.MachineTypes[1].Memory = resource.MustParse("3Gi")
+	})
+	if got := types(); got["mine"] == "" || got["local-2c-4g"] != "" || got["local-1c-1g"] != "1 3Gi" {
+		t.Errorf("after a user's change it has %v", got)
+	}
+	change(func(p *corev1beta1.CloudProfile) {
+		p.Annotations = nil
+		p.Spec.MachineTypes = slices.DeleteFunc(p.Spec.MachineTypes, func(m corev1beta1.MachineType) bool { return m.Name != "local" && m.Name != "mine" })
+	})
+	if got := types(); got["mine"] == "" || got["local-2c-4g"] != "2 4Gi" {
+		t.Errorf("a profile of an older version has %v", got)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 // a cloud profile from here.
 const managedVersions = "loam.dev/kubernetes-versions"
 
-// RefreshVersions makes the cloud profile offer versions, with or without "v",
-// and makes the profile if it is missing. A version that came from here and is
+// RefreshVersions makes the cloud profile offer versions, with or without "v", and
+// the machine types of this host, and makes the profile if it is missing. A version that came from here and is
 // no longer among them goes; versions that a user added stay, and one that a
 // user took out is not put back.
 func RefreshVersions(ctx context.Context, c client.Client, versions []string) error {
@@ -36,9 +36,13 @@ func RefreshVersions(ctx context.Context, c client.Client, versions []string) er
 		case apierrors.IsNotFound(err):
 			profile = cloudProfile()
 			mergeVersions(profile, wanted)
+			mergeTypes(profile)
 			err = c.Create(ctx, profile)
-		case err == nil && mergeVersions(profile, wanted):
-			err = c.Update(ctx, profile)
+		case err == nil:
+			versions, types := mergeVersions(profile, wanted), mergeTypes(profile)
+			if versions || types {
+				err = c.Update(ctx, profile)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("offering Kubernetes versions in cloud profile %q: %w", Name, err)

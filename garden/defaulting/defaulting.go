@@ -64,6 +64,10 @@ func Create(shoot *core.Shoot, facts Facts) {
 // a cluster without workers has a network of pods.
 const ProviderLocal = "local"
 
+// MachineTypeUnbounded is the machine type of that provider whose machines share all
+// that their host has. Machines of other types are bounded by their CPU and memory.
+const MachineTypeUnbounded = "local"
+
 // Update fills in a Shoot that replaces old. What is left out, or given in part,
 // is what it was, so that applying one manifest again changes nothing; a partial
 // version that no longer matches asks for the newest that does. Pools that are

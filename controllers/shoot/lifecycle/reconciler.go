@@ -57,7 +57,8 @@ type Reconciler struct {
 	// Invalid when there is none.
 	Image func(ctx context.Context, version string) (string, error)
 	// Room tells whether the host has room for the cluster's machines that do
-	// not exist yet; nil means always. Faults: Exhausted.
+	// not exist yet; nil means always. Faults: Exhausted, Invalid (a machine larger
+	// than the host).
 	Room func(ctx context.Context, c shoots.Cluster) error
 	// Restarted returns once what runs machines has ended and answers again, or with
 	// the context's error; nil means that it never does.
@@ -241,7 +242,8 @@ func (o *operationRun) grow(ctx context.Context) error {
 	if target.Hibernated(o.shoot) {
 		err = flow.Hibernate(ctx, cluster)
 	} else {
-		if o.Room != nil {
+		err = target.Bound(ctx, o.Live, o.shoot, &cluster)
+		if err == nil && o.Room != nil {
 			err = o.Room(ctx, cluster)
 		}
 		if err == nil {

@@ -196,6 +196,8 @@ func TestLocalConfigStays(t *testing.T) {
 		"kube-proxy's own default": {made, func(s *core.Shoot) {
 			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Enabled: new(true), Mode: new(core.ProxyModeIPTables)}
 		}, nil},
+		"the machine type": {made, func(s *core.Shoot) { worker(s).Machine.Type = "old" },
+			[]string{pool + `.machine.type: Unsupported value: "old"`, pool + `.machine.type: must stay "small" while there are machines`}},
 		"what could not be made may change": {failed, func(s *core.Shoot) {
 			s.Spec.Provider.ControlPlaneConfig, worker(s).ProviderConfig = nil, nil
 		}, nil},

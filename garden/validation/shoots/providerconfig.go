@@ -115,6 +115,10 @@ func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) fiel
 		if at >= 0 && old.Spec.Provider.Workers[at].Minimum > 0 {
 			// The image goes along with the Kubernetes version.
 			errs = append(errs, unchanged(worker.ProviderConfig, old.Spec.Provider.Workers[at].ProviderConfig, path.Child("workers").Index(i).Child("providerConfig"), "image")...)
+			if was := old.Spec.Provider.Workers[at].Machine.Type; worker.Machine.Type != was {
+				errs = append(errs, field.Invalid(path.Child("workers").Index(i).Child("machine", "type"), worker.Machine.Type,
+					fmt.Sprintf("must stay %q while there are machines, which were made with it: add a pool of the other type, and take this one away", was)))
+			}
 		}
 	}
 	return append(errs, validateComponentChange(shoot, old, spec.Child("kubernetes"))...)

@@ -70,7 +70,8 @@ func (o offered) machineType(worker, old *core.Worker, path *field.Path) field.E
 		}
 		return field.ErrorList{check.Offered(at, name, usable)}
 	}
-	return o.availability(worker.Zones, at, name, func(z core.AvailabilityZone) []string { return z.UnavailableMachineTypes })
+	errs := o.localMachine(worker, machine, at)
+	return append(errs, o.availability(worker.Zones, at, name, func(z core.AvailabilityZone) []string { return z.UnavailableMachineTypes })...)
 }
 
 // availability checks that a type is there in each zone of a pool.
