@@ -1,6 +1,7 @@
 package shoots_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,10 @@ func TestLocalConfigStays(t *testing.T) {
 
 // TestLocal has a row per limit of clusters whose nodes are containers.
 func TestLocal(t *testing.T) {
+	tiny := func(f *shoots.Facts) {
+		f.Profile.MachineTypes = append(slices.Clone(f.Profile.MachineTypes), core.MachineType{Name: "tiny", CPU: q("1"), GPU: q("0"), Memory: q("64Mi"), Architecture: new("amd64")},
+			core.MachineType{Name: "gib", CPU: q("1"), GPU: q("0"), Memory: q("1Gi"), Architecture: new("amd64")})
+	}
 	local := func(change func(*core.Shoot)) func(*core.Shoot) {
 		return func(s *core.Shoot) {
 			s.Spec.Provider.Type, s.Spec.Networking.Type = "local", new("flannel")
@@ -227,7 +232,12 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	for name, r := range map[string]row{
-		"right":                {change: local(func(*core.Shoot) {})},
+		"right": {change: local(func(*core.Shoot) {})},
+		"a worker too small": {change: local(func(s *core.Shoot) { worker(s).Machine.Type = "tiny" }), facts: tiny,
+			want: []string{pool + `.machine.type: has 1 CPUs and 64Mi of memory: a worker needs at least 500m and 512Mi`}},
+		"a control plane too small": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.Workers = append(s.Spec.Provider.Workers, core.Worker{Name: "cp", Minimum: 1, Maximum: 1, ControlPlane: &core.WorkerControlPlane{}, Machine: core.Machine{Type: "gib", Image: worker(s).Machine.Image}})
+		}), facts: tiny, want: []string{`spec.provider.workers[1].machine.type: has 1 CPUs and 1Gi of memory: a control plane needs at least 500m and 1700M`}},
 		"asleep without pools": {change: local(func(s *core.Shoot) { s.Spec.Provider.Workers = nil; sleepNow(s) })},
 		"network":              {change: local(func(s *core.Shoot) { s.Spec.Networking.Type = new("calico") }), want: []string{"spec.networking.type: Unsupported"}},
 		"family":               {change: local(func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} }), want: []string{"spec.networking.ipFamilies[1]: Unsupported"}},

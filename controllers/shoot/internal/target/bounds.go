@@ -18,32 +18,33 @@ import (
 // The profile is not read for machines without a bound. Faults: Invalid with every
 // type that is not there, Transient (the profile).
 func Bound(ctx context.Context, reader client.Reader, shoot *gardencorev1beta1.Shoot, c *shoots.Cluster) error {
-	bounded := func(p shoots.Pool) bool {
-		return p.MachineType != "" && p.MachineType != defaulting.MachineTypeUnbounded
-	}
-	if !slices.ContainsFunc(c.Pools, bounded) {
-		return nil
-	}
-	types, err := machineTypes(ctx, reader, shoot)
-	if err != nil {
-		return err
-	}
 	var problems field.ErrorList
-	for i := range c.Pools {
-		pool := &c.Pools[i]
-		if !bounded(*pool) {
+	var types []gardencorev1beta1.MachineType
+	for i, w := range shoot.Spec.Provider.Workers {
+		at := slices.IndexFunc(c.Pools, func(p shoots.Pool) bool { return p.Name == w.Name })
+		if at < 0 || w.Machine.Type == "" || w.Machine.Type == defaulting.MachineTypeUnbounded {
 			continue
 		}
-		at := slices.IndexFunc(types, func(t gardencorev1beta1.MachineType) bool { return t.Name == pool.MachineType })
-		if at < 0 {
+		if types == nil {
+			var err error
+			if types, err = machineTypes(ctx, reader, shoot); err != nil {
+				return err
+			}
+		}
+		path := field.NewPath("spec", "provider", "workers").Index(i).Child("machine", "type")
+		known := slices.IndexFunc(types, func(t gardencorev1beta1.MachineType) bool { return t.Name == w.Machine.Type })
+		if known < 0 {
 			var offered []string
 			for _, t := range types {
 				offered = append(offered, t.Name)
 			}
-			problems = append(problems, field.NotSupported(field.NewPath(pool.MachineTypePath), pool.MachineType, offered))
+			slices.Sort(offered)
+			problems = append(problems, field.NotSupported(path, w.Machine.Type, offered))
 			continue
 		}
-		pool.CPUs, pool.MemoryBytes = types[at].CPU.AsApproximateFloat64(), types[at].Memory.Value()
+		pool := &c.Pools[at]
+		pool.MachineType, pool.MachineTypePath = w.Machine.Type, path.String()
+		pool.CPUs, pool.MemoryBytes = types[known].CPU.AsApproximateFloat64(), types[known].Memory.Value()
 	}
 	return fault.Wrap(fault.Invalid, problems.ToAggregate())
 }

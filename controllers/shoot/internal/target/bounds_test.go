@@ -24,7 +24,7 @@ func TestBound(t *testing.T) {
 	profile := &gardencorev1beta1.CloudProfile{ObjectMeta: metav1.ObjectMeta{Name: "local"}, Spec: gardencorev1beta1.CloudProfileSpec{MachineTypes: machineTypes("half", "1500m", "2Gi")}}
 	own := &gardencorev1beta1.NamespacedCloudProfile{ObjectMeta: metav1.ObjectMeta{Namespace: "garden-local", Name: "own"},
 		Status: gardencorev1beta1.NamespacedCloudProfileStatus{CloudProfileSpec: gardencorev1beta1.CloudProfileSpec{MachineTypes: machineTypes("mine", "3", "4Gi")}}}
-	c := clientfake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(profile, own).Build()
+	c := clientfake.NewClientBuilder().WithScheme(scheme.Client()).WithObjects(profile, own).Build()
 	for name, tc := range map[string]struct {
 		profile, kind, machine string
 		cpus                   float64

@@ -132,7 +132,6 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 		}
 		names[w.Name] = true
 		pool := shoots.Pool{Name: w.Name, Role: v1alpha1.RoleWorker, Count: int(w.Minimum), Labels: w.Labels, Taints: w.Taints, MaxPods: maxPods}
-		pool.MachineType, pool.MachineTypePath = w.Machine.Type, path.Index(i).Child("machine", "type").String()
 		if w.Kubernetes != nil && w.Kubernetes.Kubelet != nil && w.Kubernetes.Kubelet.MaxPods != nil {
 			pool.MaxPods = *w.Kubernetes.Kubelet.MaxPods
 		}
