@@ -66,7 +66,7 @@ func (r *Reconciler) lookAgain(ctx context.Context, again chan<- event.GenericEv
 	for {
 		if err := r.Restarted(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the error is that end
 			}
 			return err
 		}
