@@ -16,6 +16,9 @@ const (
 	// servicesPath lists the ranges of services, for images that refuse connections
 	// to those which nothing answers for.
 	servicesPath = "/etc/loam/services"
+	// apiServicePath holds the address of the API server's service and where it
+	// leads, for images that lead there before kube-proxy does.
+	apiServicePath = "/etc/loam/api-service"
 	// subnetPath is where a control plane finds the subnet that it will have.
 	subnetPath = "/etc/loam/subnet.env"
 	manifests  = "/etc/kubernetes/manifests/"

@@ -3,6 +3,7 @@ package nodeconfig
 import (
 	"io/fs"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -213,7 +214,10 @@ func patchFiles(c Cluster, n Node) ([]File, error) {
 	}
 	files := []File{
 		{Path: PatchesPath + "/kubeletconfiguration+merge.yaml", Content: kubelet, Mode: public},
-		{Path: servicesPath, Content: []byte(c.ServiceCIDR + "\n"), Mode: public},
+		{Path: servicesPath, Content: []byte(strings.ReplaceAll(c.ServiceCIDR, ",", "\n") + "\n"), Mode: public},
+	}
+	if line := apiService(c); line != "" {
+		files = append(files, File{Path: apiServicePath, Content: []byte(line), Mode: public})
 	}
 	own, err := kubeletPatchFiles(c, n)
 	if err != nil {
@@ -229,6 +233,19 @@ func patchFiles(c Cluster, n Node) ([]File, error) {
 		return nil, err
 	}
 	return append(files, File{Path: PatchesPath + "/corednsdeployment+strategic.yaml", Content: dns, Mode: public}), nil
+}
+
+// apiService says where the service of the API server leads: the first address of
+// the services' first range, which every API server takes for itself, and where
+// nodes reach one. Empty where that has a name instead of an address.
+func apiService(c Cluster) string {
+	first, _, _ := strings.Cut(c.ServiceCIDR, ",")
+	services, err := netip.ParsePrefix(first)
+	server, other := netip.ParseAddrPort(c.Endpoint)
+	if err != nil || other != nil || services.Addr().Is4() != server.Addr().Is4() {
+		return ""
+	}
+	return services.Masked().Addr().Next().String() + " " + server.String() + "\n"
 }
 
 // dnsPatch has the readiness of CoreDNS looked at every second instead of every
