@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/nodeconfig"
 	"github.com/loam-cloud/loam/shoots/manifest"
 )
@@ -119,25 +120,27 @@ for addon; do
 done
 `
 
-// installAddons brings names and services to a new cluster. In one that exists
-// they are its users' to change.
-func (r *run) installAddons(ctx context.Context) error {
-	if !r.controlPlanes[0].fresh {
-		return nil
-	}
+// renderAddons has kubeadm say what it would install.
+func (r *run) renderAddons(ctx context.Context, m machines.Machine) error {
 	addons := []string{"coredns", "kube-proxy"}
 	if r.cluster.KubeProxyMode == "none" {
 		addons = addons[:1]
 	}
-	text, err := r.script(ctx, r.controlPlanes[0].Machine, addonsScript, addons...)
+	text, err := r.script(ctx, m, addonsScript, addons...)
 	if err != nil {
 		return err
 	}
-	objects, err := manifest.Decode(strings.NewReader(text))
+	r.addons, err = manifest.Decode(strings.NewReader(text))
 	if err != nil {
 		return fault.New(fault.Internal, "what kubeadm installs: %w", err)
 	}
-	return r.apply(ctx, objects)
+	return nil
+}
+
+// installAddons brings names and services to a new cluster. In one that exists
+// they are its users' to change, and none were rendered.
+func (r *run) installAddons(ctx context.Context) error {
+	return r.apply(ctx, r.addons)
 }
 
 // install applies a manifest of the node image. The network's is a template

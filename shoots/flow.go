@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -257,7 +258,9 @@ type run struct {
 	// balancer is the machine that spreads connections over several of them.
 	balancer machines.Machine
 	workers  []machines.Machine
-	api      *Connection
+	// addons are to be installed in a new cluster.
+	addons []*unstructured.Unstructured
+	api    *Connection
 }
 
 // controlPlane is one machine of the control plane.

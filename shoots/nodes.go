@@ -337,8 +337,11 @@ func (r *run) initialise(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.room, err = room(printed, m.member.pool)
-		return err
+		if m.room, err = room(printed, m.member.pool); err != nil || i > 0 {
+			return err
+		}
+		// While its API server starts there is time for it.
+		return r.renderAddons(ctx, m.Machine)
 	})
 	if err != nil {
 		return err
