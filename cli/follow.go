@@ -55,7 +55,11 @@ func follow(ctx context.Context, api client.Client, shoot *gardencorev1beta1.Sho
 		case ready || err != nil:
 			p.clear()
 			if ready {
-				fmt.Fprintf(out, "Ready after %.1f s\n", time.Since(p.began).Seconds())
+				state := "Ready"
+				if hibernated(shoot) {
+					state = "Stopped"
+				}
+				fmt.Fprintf(out, "%s after %.1f s\n", state, time.Since(p.began).Seconds())
 			}
 			return err
 		case ctx.Err() != nil:

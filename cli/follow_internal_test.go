@@ -13,6 +13,7 @@ import (
 	v1beta1constants "github.com/gardener/gardener/pkg/apis/core/v1beta1/constants"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -139,6 +140,12 @@ func TestFollow(t *testing.T) {
 		"a garden that starts again": {func(s *scene) []func() {
 			return []func(){func() { s.silent = true }, func() {}, func() { s.silent = false }, s.status(succeeded)}
 		}, "Ready after 4.0 s\n", "", ""},
+		"a cluster that is to sleep": {func(s *scene) []func() {
+			return []func(){func() {
+				patch := `{"spec":{"hibernation":{"enabled":true}}}`
+				must(s.T, s.plain.Patch(s.Context(), s.shoot.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch))))
+			}, s.status(succeeded)}
+		}, "Stopped after 2.1 s\n", "", ""},
 		"deleted by somebody": {func(s *scene) []func() {
 			return []func(){func() { must(s.T, s.plain.Delete(s.Context(), s.shoot.DeepCopy())) }}
 		}, "", "was deleted", fault.Missing},
