@@ -91,6 +91,9 @@ type Node struct {
 	// no bound.
 	CPUs        float64
 	MemoryBytes int64
+	// Kubelet holds further fields of a KubeletConfiguration that are this node's, as
+	// in JSON; null takes away what the kubelets of the cluster share.
+	Kubelet map[string]any
 	// Patches are the user's for this node's documents, after those of the cluster.
 	Patches v1alpha1.KubeadmPatches
 	// VirtualMachine says that kernel and disks are the node's own. A node that

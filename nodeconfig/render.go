@@ -208,7 +208,7 @@ func kubeletDocumentPatch(n Node) kubeletPatch {
 }
 
 func patchFiles(c Cluster, n Node) ([]File, error) {
-	kubelet, err := render(kubeletDocumentPatch(n))
+	kubelet, err := renderKubeletPatch(n)
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,11 @@ type Pool struct {
 	// MachineType is what the bounds come from, MachineTypePath where a user has said
 	// so; both are for messages.
 	MachineType, MachineTypePath string
+	// Kubelet holds further fields of the kubelet's configuration; null takes away
+	// what the cluster's kubelets share.
+	Kubelet map[string]any
+	// Together is how many of its nodes may be changed at the same time; 0 means 1.
+	Together int
 	// Image is what these machines boot from instead of the cluster's image, if it
 	// is not empty.
 	Image string

@@ -19,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/shoots/graph"
+	"github.com/loam-cloud/loam/shoots/plan"
 )
 
 // Flow grows, stops and removes clusters. It keeps nothing between calls: what
@@ -68,6 +69,9 @@ func (f *Flow) Reconcile(ctx context.Context, c Cluster, a Authorities) error {
 		return err
 	}
 	defer r.end()
+	if err := r.look(ctx); err != nil {
+		return err
+	}
 	return graph.Run(ctx, f.Clock, r.steps(), f.Observe)
 }
 
@@ -110,6 +114,10 @@ func (r *run) steps() []graph.Step {
 		steps = append(steps, graph.Step{Name: stepUpgradeControlPlane, After: joined, Run: r.upgradeControlPlane})
 		joined, reached = []string{stepUpgradeControlPlane}, []string{stepUpgradeControlPlane}
 	}
+	if r.configuresControlPlane() {
+		steps = append(steps, graph.Step{Name: stepConfigureControlPlane, After: joined, Run: r.configureAll})
+		joined, reached = []string{stepConfigureControlPlane}, []string{stepConfigureControlPlane}
+	}
 	steps = append(steps, graph.Step{Name: stepStorage, After: reached, Run: r.installStorage})
 	if len(r.cluster.members(v1alpha1.RoleWorker)) > 0 {
 		steps = append(steps,
@@ -135,6 +143,11 @@ func (r *run) steps() []graph.Step {
 		steps = append(steps, upgrade)
 		last = []string{upgrade.Name}
 		settled = append(settled, upgrade.Name)
+	}
+	for _, configure := range r.configureSteps(append(last, settled...)) {
+		steps = append(steps, configure)
+		last = []string{configure.Name}
+		settled = append(settled, configure.Name)
 	}
 	if len(r.surplus) > 0 {
 		// Pods move to nodes that are ready, those that have just come included.
@@ -251,6 +264,8 @@ type run struct {
 	// existing are the machines that there are when the run begins, surplus those
 	// of them that the cluster has no longer.
 	existing, surplus []machines.Machine
+	// plan is what is to be done to machines of a cluster that was whole once.
+	plan []plan.Step
 
 	controlPlanes []controlPlane
 	// lost are those that are no part of etcd, to be made anew.

@@ -142,7 +142,11 @@ func (r *run) joinControlPlane(ctx context.Context, m controlPlane) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
-	if err := r.put(ctx, m.Machine, slices.Concat(r.authorities.files(), files)); err != nil {
+	kept, err := r.settingsFile(m.member.pool)
+	if err != nil {
+		return err
+	}
+	if err := r.put(ctx, m.Machine, slices.Concat(r.authorities.files(), files, kept)); err != nil {
 		return err
 	}
 	if err := r.boot(ctx, m.Machine); err != nil {

@@ -125,7 +125,11 @@ func (r *run) controlPlaneFiles(m controlPlane) ([]nodeconfig.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(r.authorities.files(), own, files), nil
+	kept, err := r.settingsFile(m.member.pool)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(r.authorities.files(), own, files, kept), nil
 }
 
 func (r *run) bootWorkers(ctx context.Context) error {
@@ -181,7 +185,8 @@ func tail(text string, lines int) string {
 	return ":\n" + strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// probeScript tells how far kubeadm has come in the machine.
+// probeScript tells how far kubeadm has come in the machine, and the settings that
+// are in force.
 const probeScript = `
 if test -e ` + upgradingPath + `; then
   echo upgrading
@@ -192,6 +197,7 @@ elif test -e ` + joiningPath + `; then
 elif test -d /var/lib/etcd/member; then
   echo kept
 fi
+cat ` + nodeconfig.SettingsPath + ` 2>/dev/null || true
 `
 
 // bootstrapHead begins the scripts that run kubeadm in a machine: one at a time,
@@ -321,9 +327,11 @@ rm -f ` + joiningPath + `
 // initialise waits until kubeadm has made the files of the control plane and the
 // kubelets work with them, from the authorities that were put into the machines.
 func (r *run) initialise(ctx context.Context) error {
+	have := make([]condition, len(r.controlPlanes))
 	err := each(ctx, indices(r.controlPlanes), func(ctx context.Context, i int) (err error) {
 		m := &r.controlPlanes[i]
-		m.done, err = r.progress(ctx, m.Machine)
+		have[i], err = r.condition(ctx, m.Machine)
+		m.done = have[i].progress
 		switch {
 		case err != nil || m.done == bootstrapped || m.done == upgrading:
 			return err
@@ -350,11 +358,14 @@ func (r *run) initialise(ctx context.Context) error {
 		return err
 	}
 	// One after the other, as they were replaced.
-	for _, m := range r.controlPlanes {
-		if m.done != upgrading {
-			continue
+	for i, m := range r.controlPlanes {
+		switch {
+		case m.done == upgrading:
+			err = r.finishControlPlane(ctx, m)
+		case r.due(m.Machine, have[i], m.member.pool):
+			err = r.configureControlPlane(ctx, m)
 		}
-		if err := r.finishControlPlane(ctx, m); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -406,12 +417,16 @@ func (r *run) joinWorkers(ctx context.Context) error {
 	token := sync.OnceValues(func() (string, error) { return r.mintToken(ctx) })
 	return each(ctx, indices(members), func(ctx context.Context, i int) error {
 		m := r.workers[i]
-		done, err := r.progress(ctx, m)
+		done, err := r.condition(ctx, m)
 		switch {
-		case err != nil || done == bootstrapped:
+		case err != nil:
 			return err
-		case done == upgrading:
+		case done.progress == upgrading:
 			return r.finishWorker(ctx, m)
+		case r.due(m, done, members[i].pool):
+			return r.configureWorker(ctx, m, members[i].pool)
+		case done.progress == bootstrapped:
+			return nil
 		}
 		secret, err := token()
 		if err != nil {
@@ -422,7 +437,11 @@ func (r *run) joinWorkers(ctx context.Context) error {
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err)
 		}
-		if err := r.put(ctx, m, files); err != nil {
+		kept, err := r.settingsFile(members[i].pool)
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, m, append(files, kept...)); err != nil {
 			return err
 		}
 		_, err = r.script(ctx, m, joinScript)
@@ -486,17 +505,31 @@ const (
 	kept progress = "kept"
 )
 
-// progress asks a machine how far kubeadm has come.
-func (r *run) progress(ctx context.Context, m machines.Machine) (progress, error) {
+// condition is what a machine says of itself: settings are nil where they are not
+// known.
+type condition struct {
+	progress progress
+	settings nodeconfig.Settings
+}
+
+func (r *run) condition(ctx context.Context, m machines.Machine) (condition, error) {
 	found, err := r.script(ctx, m, probeScript)
-	return progress(strings.TrimSpace(found)), err
+	var c condition
+	for line := range strings.Lines(found) {
+		if settings := nodeconfig.ReadSettings(line); settings != nil {
+			c.settings = settings
+		} else {
+			c.progress = progress(strings.TrimSpace(line))
+		}
+	}
+	return c, err
 }
 
 // node is what a machine is to be configured as.
 func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
 	return nodeconfig.Node{
 		Name: m.Hostname, Role: pool.Role, Address: m.Addresses[0],
-		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Patches: pool.Patches,
+		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Kubelet: pool.Kubelet, Patches: pool.Patches,
 		CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes,
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
 	driver "github.com/loam-cloud/loam/machines/fake"
+	"github.com/loam-cloud/loam/nodeconfig"
 )
 
 // wantWhole checks that the cluster is what it would be had nothing gone wrong.
@@ -34,8 +35,12 @@ func (w *world) wantWhole(when string, names ...string) {
 		}
 		_, bootstrapped := guest.ReadFile(marker)
 		_, upgrading := guest.ReadFile(upgradingFile)
-		if !bootstrapped || upgrading || m.State != machines.StateRunning {
-			w.t.Errorf("%s: machine %q is %s, bootstrapped: %v, to be upgraded: %v", when, m.Name, m.State, bootstrapped, upgrading)
+		settings, settled := guest.ReadFile(nodeconfig.SettingsPath)
+		if !bootstrapped || upgrading || !settled || m.State != machines.StateRunning {
+			w.t.Errorf("%s: machine %q is %s, bootstrapped: %v, to be upgraded: %v, settled: %v", when, m.Name, m.State, bootstrapped, upgrading, settled)
+		}
+		if pods := w.cluster.Pools[1].MaxPods; pods != 0 && m.Name != "control-plane-0" && !strings.Contains(string(settings.Content), fmt.Sprintf(`"kubelet.maxPods":"%d"`, pods)) {
+			w.t.Errorf("%s: machine %q keeps the settings %s", when, m.Name, settings.Content)
 		}
 	}
 	if !slices.Equal(got, names) {
@@ -46,6 +51,9 @@ func (w *world) wantWhole(when string, names ...string) {
 		w.t.Errorf("%s: there are %d nodes, %v", when, len(nodes.Items), err)
 	}
 	for _, n := range nodes.Items {
+		if pods := w.cluster.Pools[1].MaxPods; pods != 0 && n.Name != "demo-control-plane-0" && n.Status.Capacity.Pods().Value() != int64(pods) {
+			w.t.Errorf("%s: node %q takes %s pods", when, n.Name, n.Status.Capacity.Pods())
+		}
 		if n.Status.NodeInfo.KubeletVersion != w.cluster.KubernetesVersion || n.Spec.Unschedulable {
 			w.t.Errorf("%s: node %q has version %s, cordoned: %v", when, n.Name, n.Status.NodeInfo.KubeletVersion, n.Spec.Unschedulable)
 		}
@@ -97,9 +105,21 @@ func older(w *world) {
 	w.cluster.KubernetesVersion, w.cluster.Established = wanted, true
 }
 
+// otherwise makes a cluster whose nodes are to get other settings.
+func otherwise(w *world) {
+	w.t.Helper()
+	w.setWorkers(1)
+	if err := w.reconcile(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.cluster.Established = true
+	w.set("gate", []string{"A"})
+	w.set("max-pods", []string{"50"})
+}
+
 // TestResume makes each call of the driver fail once, in a cluster that is made,
-// in one that gets smaller and larger at once, and in one that is upgraded, and
-// runs the flow again.
+// in one that gets smaller and larger at once, in one that is upgraded and in one
+// that gets other settings, and runs the flow again.
 func TestResume(t *testing.T) {
 	changes := map[string]struct {
 		before func(*world)
@@ -113,7 +133,8 @@ func TestResume(t *testing.T) {
 			}
 			w.cluster.Pools[1].Name = "worker"
 		}, []string{"control-plane-0", "worker-0", "worker-1"}},
-		"upgrade": {older, []string{"control-plane-0", "worker-0"}},
+		"upgrade":   {older, []string{"control-plane-0", "worker-0"}},
+		"configure": {otherwise, []string{"control-plane-0", "worker-0"}},
 	}
 	for change, tc := range changes {
 		for name, happen := range trouble {

@@ -100,6 +100,11 @@ func (w *world) do(words []string) string {
 	case "version":
 		w.cluster.KubernetesVersion, w.cluster.Image = rest[0], "node:"+rest[0]
 		return ""
+	case "max-pods", "gate", "together", "kubelet-gate":
+		w.set(verb, rest)
+		return ""
+	case "settings":
+		return w.showSettings()
 	case "network":
 		w.cluster.DefaultNetwork = rest[0] != "none"
 		return ""
@@ -196,7 +201,7 @@ func (w *world) report(calls []driver.Call, err error) string {
 			continue
 		case driver.Run:
 			what, rest := does(c.Details)
-			if slices.Contains([]string{"probe", "cat", "images", "digest", "content", "root"}, what) || what == "etcd" && strings.HasSuffix(rest[0], "/list") {
+			if slices.Contains([]string{"probe", "cat", "images", "digest", "content", "root", "crash"}, what) || what == "etcd" && strings.HasSuffix(rest[0], "/list") {
 				continue
 			}
 			line = strings.TrimSpace(line + " " + what + " " + strings.Join(rest[:min(1, len(rest))], ""))

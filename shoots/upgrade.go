@@ -230,6 +230,9 @@ func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
+	if err := r.forget(ctx, m.Machine); err != nil {
+		return err
+	}
 	if err := r.put(ctx, m.Machine, files); err != nil {
 		return err
 	}
@@ -258,7 +261,10 @@ func (r *run) finishControlPlane(ctx context.Context, m controlPlane) error {
 	} else {
 		_, err = r.script(ctx, m.Machine, followScript)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.remember(ctx, m.Machine, m.member.pool)
 }
 
 // awaitServer waits until the kubelet has told the cluster that an API server of

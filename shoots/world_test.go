@@ -324,6 +324,8 @@ func does(args []string) (what string, rest []string) {
 		"release": "etcd local", "apply": "kubeadm upgrade apply", "upgrade-node": "kubeadm upgrade node --skip-phases=preflight --patches",
 		"follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
 		"init":   "\nnproc\n", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
+		"forget": "rm -f /etc/loam/settings.json", "leader": "init phase kubelet-start", "upload": "upload-config all --config=/etc/loam/kubeadm.yaml >/var/log/loam/configure.log",
+		"follower": "phase kubelet-config", "crash": "-newer /etc/kubernetes/manifests",
 		"etcd": "create --raw", "images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {
@@ -360,15 +362,23 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 		return w.askEtcd(guest, rest, c)
 	case what == "revive":
 		return w.revive(guest)
-	case what == "probe" && upgrading:
-		_, _ = io.WriteString(c.Stdout, "upgrading\n")
-	case what == "probe" && bootstrapped:
-		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
-	case what == "probe" && has(guest, "/etc/loam/joining"):
-		_, _ = io.WriteString(c.Stdout, "joining\n")
-	case what == "probe" && has(guest, etcdFile):
-		_, _ = io.WriteString(c.Stdout, "kept\n")
-	case what == "probe", what == "controllers", what == "order":
+	case what == "probe":
+		settings, _ := guest.ReadFile(nodeconfig.SettingsPath)
+		state := ""
+		switch {
+		case upgrading:
+			state = "upgrading\n"
+		case bootstrapped:
+			state = "bootstrapped\n"
+		case has(guest, "/etc/loam/joining"):
+			state = "joining\n"
+		case has(guest, etcdFile):
+			state = "kept\n"
+		}
+		_, _ = io.WriteString(c.Stdout, state+string(settings.Content))
+	case slices.Contains([]string{"forget", "leader", "upload", "follower", "crash"}, what):
+		return w.configure(ctx, guest, what, c)
+	case what == "controllers", what == "order":
 	case what == "addons":
 		_, _ = io.WriteString(c.Stdout, addonsManifest)
 	case what == "cat" && strings.Contains(rest[0], "cni"):

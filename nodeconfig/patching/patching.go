@@ -118,6 +118,20 @@ func operations(text string) (jsonpatch.Patch, error) {
 	return patch, nil
 }
 
+// Without leaves out the patches that are for a kind of document, and those that
+// cannot be read.
+func Without(p v1alpha1.KubeadmPatches, kind string) v1alpha1.KubeadmPatches {
+	return v1alpha1.KubeadmPatches{
+		KubeadmConfigPatches: slices.DeleteFunc(slices.Clone(p.KubeadmConfigPatches), func(text string) bool {
+			target, _, problem := parse(text)
+			return problem != nil || target == kind
+		}),
+		KubeadmConfigPatchesJSON6902: slices.DeleteFunc(slices.Clone(p.KubeadmConfigPatchesJSON6902), func(patch v1alpha1.PatchJSON6902) bool {
+			return patch.Kind == kind
+		}),
+	}
+}
+
 // Apply makes those of the patches to a document (JSON) that are for its kind:
 // for each set the merge patches, then the others.
 func Apply(document []byte, kind string, sets ...v1alpha1.KubeadmPatches) ([]byte, error) {

@@ -73,10 +73,11 @@ func (h *harness) restart() {
 	}
 }
 
-// booted answers the flow as a machine on which kubeadm has done its work.
+// booted answers the flow as a machine on which kubeadm has done its work, with no
+// setting of a user's.
 func booted(_ context.Context, _ fake.Guest, c machines.Command) error {
 	if strings.Contains(c.Args[2], "bootstrapped") {
-		_, _ = io.WriteString(c.Stdout, "bootstrapped\n")
+		_, _ = io.WriteString(c.Stdout, "bootstrapped\n{}\n")
 	}
 	return nil
 }

@@ -186,10 +186,29 @@ func TestLocalConfigStays(t *testing.T) {
 		}, nil},
 		"the image": {made, func(s *core.Shoot) {
 			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:mine","extraPortMappings":[{"containerPort":80}]}`)
+		}, []string{pool + ".providerConfig.image: cannot be changed"}},
+		"gates, settings of kubelets and versions of the API change in place": {made, func(s *core.Shoot) {
+			k := &s.Spec.Kubernetes
+			k.Kubelet.FeatureGates, k.Kubelet.MaxPods = map[string]bool{"UserNamespacesSupport": true}, new(int32(50))
+			k.KubeAPIServer.RuntimeConfig = map[string]bool{"api/alpha": true}
+			worker(s).Kubernetes = &core.WorkerKubernetes{Kubelet: &core.KubeletConfig{PodPIDsLimit: new(int64(1000))}}
 		}, nil},
-		"gates": {made, func(s *core.Shoot) {
-			s.Spec.Kubernetes.Kubelet.FeatureGates = map[string]bool{"UserNamespacesSupport": true}
-		}, []string{"spec.kubernetes.kubelet.featureGates: cannot be changed"}},
+		"patches of the kubelet's configuration do, too": {made, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"dnsSearch":["a"],"kubeadmConfigPatches":["kind: KubeletConfiguration\nmaxPods: 9"]}`)
+			worker(s).ProviderConfig = raw(workerConfig + `,"extraPortMappings":[{"containerPort":80}],"kubeadmConfigPatchesJSON6902":[` +
+				`{"group":"kubelet.config.k8s.io","version":"v1beta1","kind":"KubeletConfiguration","patch":"[{op: add, path: /podsPerCore, value: 3}]"}]}`)
+		}, nil},
+		"other patches do not": {made, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"dnsSearch":["a"],"kubeadmConfigPatches":["kind: ClusterConfiguration\napiServer: {timeoutForControlPlane: 1m}"]}`)
+			worker(s).ProviderConfig = raw(workerConfig + `,"extraPortMappings":[{"containerPort":80}],"kubeadmConfigPatchesJSON6902":[` +
+				`{"group":"kubeadm.k8s.io","version":"v1beta4","kind":"JoinConfiguration","patch":"[{op: remove, path: /a}]"}]}`)
+		}, []string{"spec.provider.controlPlaneConfig.kubeadmConfigPatches: cannot be changed", pool + ".providerConfig.kubeadmConfigPatchesJSON6902: cannot be changed"}},
+		"how processors are shared out": {made, func(s *core.Shoot) {
+			s.Spec.Kubernetes.Kubelet.CPUManagerPolicy = new("static")
+		}, []string{"spec.kubernetes.kubelet.cpuManagerPolicy: cannot be changed", pool + ".kubernetes.kubelet.cpuManagerPolicy: cannot be changed"}},
+		"gates of kube-proxy": {made, func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{KubernetesConfig: core.KubernetesConfig{FeatureGates: map[string]bool{"UserNamespacesSupport": true}}}
+		}, []string{"spec.kubernetes.kubeProxy.featureGates: cannot be changed"}},
 		"proxy mode": {made, func(s *core.Shoot) {
 			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Mode: new(core.ProxyModeNFTables)}
 		}, []string{"spec.kubernetes.kubeProxy.mode: cannot be changed"}},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/garden/defaulting"
+	"github.com/loam-cloud/loam/nodeconfig/patching"
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
 
@@ -99,9 +100,16 @@ func tagged(image string) string {
 	return tag[1:]
 }
 
+// What to do where a field cannot change.
+const (
+	otherCluster = "create another cluster with it"
+	otherPool    = "add another pool with it, and remove this one"
+)
+
 // validateProviderConfigChange refuses what a cluster that exists cannot take:
-// a machine keeps its mounts, ports and configuration for its life. Pools come
-// and go with theirs, and the garden itself listens on portMappings. A cluster that could not be made may change.
+// a machine keeps its mounts, ports and configuration for its life, but for that of
+// its kubelet. Pools come and go with theirs, and the garden itself listens on
+// portMappings. A cluster that could not be made may change.
 func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) field.ErrorList {
 	last := old.Status.LastOperation
 	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
@@ -109,23 +117,57 @@ func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) fiel
 		return nil
 	}
 	path := spec.Child("provider")
-	errs := unchanged(shoot.Spec.Provider.ControlPlaneConfig, old.Spec.Provider.ControlPlaneConfig, path.Child("controlPlaneConfig"), "portMappings")
+	errs := unchanged(shoot.Spec.Provider.ControlPlaneConfig, old.Spec.Provider.ControlPlaneConfig, otherCluster, path.Child("controlPlaneConfig"), "portMappings")
+	var free []string
+	if shoot.Spec.Kubernetes.Version != old.Spec.Kubernetes.Version {
+		// It goes along with the Kubernetes version.
+		free = []string{"image"}
+	}
 	for i, worker := range shoot.Spec.Provider.Workers {
 		at := slices.IndexFunc(old.Spec.Provider.Workers, func(w core.Worker) bool { return w.Name == worker.Name })
-		if at >= 0 && old.Spec.Provider.Workers[at].Minimum > 0 {
-			// The image goes along with the Kubernetes version.
-			errs = append(errs, unchanged(worker.ProviderConfig, old.Spec.Provider.Workers[at].ProviderConfig, path.Child("workers").Index(i).Child("providerConfig"), "image")...)
-			if was := old.Spec.Provider.Workers[at].Machine.Type; worker.Machine.Type != was {
-				errs = append(errs, field.Invalid(path.Child("workers").Index(i).Child("machine", "type"), worker.Machine.Type,
-					fmt.Sprintf("must stay %q while there are machines, which were made with it: add a pool of the other type, and take this one away", was)))
-			}
+		if at < 0 || old.Spec.Provider.Workers[at].Minimum == 0 {
+			continue
 		}
+		was, instead := old.Spec.Provider.Workers[at], otherPool
+		if worker.ControlPlane != nil {
+			instead = otherCluster
+		}
+		errs = append(errs, unchanged(worker.ProviderConfig, was.ProviderConfig, instead, path.Child("workers").Index(i).Child("providerConfig"), free...)...)
+		if was := was.Machine.Type; worker.Machine.Type != was {
+			errs = append(errs, field.Invalid(path.Child("workers").Index(i).Child("machine", "type"), worker.Machine.Type,
+				fmt.Sprintf("must stay %q while there are machines, which were made with it: add a pool of the other type, and take this one away", was)))
+		}
+		errs = append(errs, keepProcessors(kubeletOf(shoot, worker), kubeletOf(old, was), instead, path.Child("workers").Index(i).Child("kubernetes", "kubelet"))...)
 	}
-	return append(errs, validateComponentChange(shoot, old, spec.Child("kubernetes"))...)
+	if !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
+		errs = append(errs, keepProcessors(kubeletOf(shoot, core.Worker{}), kubeletOf(old, core.Worker{}), otherCluster, spec.Child("kubernetes", "kubelet"))...)
+	}
+	return append(errs, validateProxyChange(shoot, old, spec.Child("kubernetes", "kubeProxy"))...)
 }
 
-// unchanged names every field at the top of a configuration that differs.
-func unchanged(now, was *runtime.RawExtension, path *field.Path, free ...string) field.ErrorList {
+// keepProcessors keeps how kubelets share out processors: one that finds pods which
+// have some by another policy does not start.
+func keepProcessors(now, was core.KubeletConfig, instead string, path *field.Path) field.ErrorList {
+	if reflect.DeepEqual(now.CPUManagerPolicy, was.CPUManagerPolicy) {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(path.Child("cpuManagerPolicy"), "cannot be changed while there are machines, whose pods have processors by the former one: "+instead)}
+}
+
+// kubeletOf is what kubelets of a pool are configured with.
+func kubeletOf(shoot *core.Shoot, worker core.Worker) core.KubeletConfig {
+	switch {
+	case worker.Kubernetes != nil && worker.Kubernetes.Kubelet != nil:
+		return *worker.Kubernetes.Kubelet
+	case shoot.Spec.Kubernetes.Kubelet != nil:
+		return *shoot.Spec.Kubernetes.Kubelet
+	}
+	return core.KubeletConfig{}
+}
+
+// unchanged names every field at the top of a configuration that differs. Patches of
+// a kubelet's configuration may.
+func unchanged(now, was *runtime.RawExtension, instead string, path *field.Path, free ...string) field.ErrorList {
 	fields, before := topLevel(now), topLevel(was)
 	names := slices.Collect(maps.Keys(fields))
 	for name := range before {
@@ -134,14 +176,37 @@ func unchanged(now, was *runtime.RawExtension, path *field.Path, free ...string)
 		}
 	}
 	slices.Sort(names)
+	patches, patchesBefore := patchesOf(now), patchesOf(was)
 	var errs field.ErrorList
 	for _, name := range names {
-		if slices.Contains([]string{"apiVersion", "kind"}, name) || slices.Contains(free, name) || reflect.DeepEqual(fields[name], before[name]) {
+		same := reflect.DeepEqual(fields[name], before[name])
+		switch name {
+		case "apiVersion", "kind":
+			same = true
+		case "kubeadmConfigPatches":
+			same = slices.Equal(patches.KubeadmConfigPatches, patchesBefore.KubeadmConfigPatches)
+		case "kubeadmConfigPatchesJSON6902":
+			same = slices.Equal(patches.KubeadmConfigPatchesJSON6902, patchesBefore.KubeadmConfigPatchesJSON6902)
+		}
+		if same || slices.Contains(free, name) {
 			continue
 		}
-		errs = append(errs, field.Forbidden(path.Child(name), "cannot be changed while there are machines: they were made with it"))
+		problem := "cannot be changed while there are machines: they were made with it; " + instead
+		if strings.HasPrefix(name, "kubeadmConfigPatches") {
+			problem = "cannot be changed while there are machines, but for patches of KubeletConfiguration: they were made with it; " + instead
+		}
+		errs = append(errs, field.Forbidden(path.Child(name), problem))
 	}
 	return errs
+}
+
+// patchesOf are the patches in a configuration but those for the kubelet.
+func patchesOf(raw *runtime.RawExtension) v1alpha1.KubeadmPatches {
+	var patches v1alpha1.KubeadmPatches
+	if raw != nil {
+		_ = json.Unmarshal(raw.Raw, &patches) // what cannot be read was refused before
+	}
+	return patching.Without(patches, patching.KubeletConfiguration)
 }
 
 // topLevel reads an object; what is not one was refused before.
@@ -153,29 +218,17 @@ func topLevel(raw *runtime.RawExtension) map[string]any {
 	return fields
 }
 
-// validateComponentChange keeps what the programs of a cluster were started
-// with: only an upgrade writes it anew.
-func validateComponentChange(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
-	now, was := shoot.Spec.Kubernetes, old.Spec.Kubernetes
-	if now.Version != was.Version {
-		return nil
-	}
+// validateProxyChange keeps how kube-proxy was configured: what runs on all nodes is
+// its users' to change once it is there.
+func validateProxyChange(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
+	now, was := shoot.Spec.Kubernetes.KubeProxy, old.Spec.Kubernetes.KubeProxy
+	const instead = "cannot be changed in a cluster that exists: change the ConfigMap kube-proxy in it, or create another cluster with it"
 	var errs field.ErrorList
-	keep := func(at *field.Path, now, was map[string]bool) {
-		if !maps.Equal(now, was) {
-			errs = append(errs, field.Forbidden(at, "cannot be changed in a cluster that exists, but along with its Kubernetes version"))
-		}
+	if mode := proxyMode(now); mode != proxyMode(was) {
+		errs = append(errs, field.Invalid(path.Child("mode"), mode, instead))
 	}
-	if mode := proxyMode(now.KubeProxy); mode != proxyMode(was.KubeProxy) {
-		errs = append(errs, field.Forbidden(path.Child("kubeProxy", "mode"), "cannot be changed in a cluster that exists"))
-	}
-	gates, before := settings(now), settings(was)
-	for _, name := range slices.Sorted(maps.Keys(gates)) {
-		at := path
-		for part := range strings.SplitSeq(name, ".") {
-			at = at.Child(part)
-		}
-		keep(at, gates[name], before[name])
+	if gates := proxyGates(now); !maps.Equal(gates, proxyGates(was)) && shoot.Spec.Kubernetes.Version == old.Spec.Kubernetes.Version {
+		errs = append(errs, field.Invalid(path.Child("featureGates"), gates, instead))
 	}
 	return errs
 }
@@ -192,26 +245,9 @@ func proxyMode(p *core.KubeProxyConfig) core.ProxyMode {
 	return *p.Mode
 }
 
-// settings are those that programs of a cluster are started with, by their paths.
-func settings(k core.Kubernetes) map[string]map[string]bool {
-	all := map[string]map[string]bool{
-		"kubeAPIServer.featureGates": nil, "kubeAPIServer.runtimeConfig": nil, "kubeControllerManager.featureGates": nil,
-		"kubeScheduler.featureGates": nil, "kubelet.featureGates": nil, "kubeProxy.featureGates": nil,
+func proxyGates(p *core.KubeProxyConfig) map[string]bool {
+	if p == nil {
+		return nil
 	}
-	if s := k.KubeAPIServer; s != nil {
-		all["kubeAPIServer.featureGates"], all["kubeAPIServer.runtimeConfig"] = s.FeatureGates, s.RuntimeConfig
-	}
-	if m := k.KubeControllerManager; m != nil {
-		all["kubeControllerManager.featureGates"] = m.FeatureGates
-	}
-	if s := k.KubeScheduler; s != nil {
-		all["kubeScheduler.featureGates"] = s.FeatureGates
-	}
-	if l := k.Kubelet; l != nil {
-		all["kubelet.featureGates"] = l.FeatureGates
-	}
-	if p := k.KubeProxy; p != nil {
-		all["kubeProxy.featureGates"] = p.FeatureGates
-	}
-	return all
+	return p.FeatureGates
 }

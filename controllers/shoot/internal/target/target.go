@@ -121,20 +121,19 @@ func proxy(c *shoots.Cluster, p *gardencorev1beta1.KubeProxyConfig, path *field.
 func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	var workers, controlPlanes []shoots.Pool
-	var maxPods int32
-	if k := shoot.Spec.Kubernetes.Kubelet; k != nil && k.MaxPods != nil {
-		maxPods = *k.MaxPods
-	}
+	shared := shoot.Spec.Kubernetes.Kubelet
 	names := map[string]bool{}
 	for i, w := range shoot.Spec.Provider.Workers {
 		if names[w.Name] {
 			problems = append(problems, field.Duplicate(path.Index(i).Child("name"), w.Name))
 		}
 		names[w.Name] = true
-		pool := shoots.Pool{Name: w.Name, Role: v1alpha1.RoleWorker, Count: int(w.Minimum), Labels: w.Labels, Taints: w.Taints, MaxPods: maxPods}
-		if w.Kubernetes != nil && w.Kubernetes.Kubelet != nil && w.Kubernetes.Kubelet.MaxPods != nil {
-			pool.MaxPods = *w.Kubernetes.Kubelet.MaxPods
+		pool := shoots.Pool{Name: w.Name, Role: v1alpha1.RoleWorker, Count: int(w.Minimum), Labels: w.Labels, Taints: w.Taints, Together: together(w)}
+		own := shared
+		if w.Kubernetes != nil && w.Kubernetes.Kubelet != nil {
+			own = w.Kubernetes.Kubelet
 		}
+		kubelet(&pool, own, shared)
 		if k := w.Kubernetes; k != nil && k.Version != nil && strings.TrimPrefix(*k.Version, "v") != strings.TrimPrefix(shoot.Spec.Kubernetes.Version, "v") {
 			problems = append(problems, field.NotSupported(path.Index(i).Child("kubernetes", "version"), *k.Version, []string{shoot.Spec.Kubernetes.Version}))
 		}
@@ -157,7 +156,8 @@ func pools(c *shoots.Cluster, shoot *gardencorev1beta1.Shoot, path *field.Path) 
 		if names[controlPlanePool] {
 			problems = append(problems, field.Invalid(path, controlPlanePool, "a pool of this name has to hold the control plane: give it controlPlane: {}"))
 		}
-		controlPlanes = []shoots.Pool{{Name: controlPlanePool, Role: v1alpha1.RoleControlPlane, Count: 1, MaxPods: maxPods}}
+		controlPlanes = []shoots.Pool{{Name: controlPlanePool, Role: v1alpha1.RoleControlPlane, Count: 1}}
+		kubelet(&controlPlanes[0], shared, shared)
 	case 1:
 	default:
 		problems = append(problems, field.TooMany(path, len(controlPlanes), 1))
