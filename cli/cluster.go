@@ -32,7 +32,7 @@ func newCluster(o *options) *cobra.Command {
 	}
 	group(cmd)
 	cmd.PersistentFlags().StringVar(&p.name, "project", defaultProject, "project that the cluster belongs to")
-	cmd.AddCommand(newClusterCreate(o, p), newClusterList(o, p), newClusterGet(o, p), newClusterUpgrade(o, p), newClusterStart(o, p), newClusterStop(o, p),
+	cmd.AddCommand(newClusterCreate(o, p), newClusterList(o, p), newClusterGet(o, p), newClusterUpgrade(o, p), newClusterChange(o, p), newClusterPool(o, p), newClusterStart(o, p), newClusterStop(o, p),
 		newClusterDelete(o, p), newClusterKubeconfig(o, p), newClusterInspect(o, p), newClusterNodes(o, p), newClusterPorts(o, p), newClusterDoctor(o, p), newClusterExport(o, p), newClusterLoad(o, p))
 	return cmd
 }

@@ -12,7 +12,6 @@ import (
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
@@ -100,7 +99,11 @@ func (u *upgradeOptions) run(cmd *cobra.Command, api client.WithWatch, p *projec
 		return err
 	}
 	if shoot.Spec.Kubernetes.Version != tried.Spec.Kubernetes.Version {
-		if changed, err = u.write(ctx, api, p, shoot, wanted); err != nil {
+		raised := func(s *gardencorev1beta1.Shoot) error {
+			raise(&s.Spec, wanted)
+			return nil
+		}
+		if changed, err = writeChange(ctx, api, p, shoot, raised); err != nil {
 			return err
 		}
 	}
@@ -110,28 +113,6 @@ func (u *upgradeOptions) run(cmd *cobra.Command, api client.WithWatch, p *projec
 		return nil
 	}
 	return follow(ctx, api, changed, before, cmd.ErrOrStderr())
-}
-
-// write asks for the version that the plan was shown for. Controllers write into a
-// Shoot at any moment; only a change of what its user asks for is another plan.
-func (u *upgradeOptions) write(ctx context.Context, api client.Client, p *project, planned *gardencorev1beta1.Shoot, wanted string) (*gardencorev1beta1.Shoot, error) {
-	for latest := planned; ; {
-		changed := latest.DeepCopy()
-		raise(&changed.Spec, wanted)
-		err := api.Patch(ctx, changed, client.MergeFromWithOptions(latest, client.MergeFromWithOptimisticLock{}))
-		if !apierrors.IsConflict(err) {
-			if err != nil {
-				return nil, fmt.Errorf("upgrading %s: %w", p.describe(planned.Name), err)
-			}
-			return changed, nil
-		}
-		if latest, err = getShoot(ctx, api, p, planned.Name); err != nil {
-			return nil, err
-		}
-		if latest.Generation != planned.Generation {
-			return nil, fault.New(fault.Transient, "%s was changed meanwhile: look at the plan again with --dry-run, and run the command again", p.describe(planned.Name))
-		}
-	}
 }
 
 // raise asks for a version, for pools that name one too.

@@ -6,10 +6,6 @@ import (
 	"testing"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
 )
@@ -79,44 +75,5 @@ func TestRaise(t *testing.T) {
 	}
 	if own != "1.36.2" {
 		t.Error("what was there before was changed")
-	}
-}
-
-// TestWriteUpgrade writes although a controller wrote meanwhile, and not when the
-// user did: the plan that was shown is of another Shoot then.
-func TestWriteUpgrade(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := gardencorev1beta1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	for name, test := range map[string]struct {
-		meanwhile func(*gardencorev1beta1.Shoot)
-		want      string
-	}{
-		"a controller labels it": {func(s *gardencorev1beta1.Shoot) { s.Labels = map[string]string{"a": "b"} }, "1.36.3"},
-		"its user changes it":    {func(s *gardencorev1beta1.Shoot) { s.Generation++ }, "1.36.2"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			shoot := &gardencorev1beta1.Shoot{ObjectMeta: metav1.ObjectMeta{Namespace: "garden-local", Name: "demo", Generation: 1}}
-			shoot.Spec.Kubernetes.Version = "1.36.2"
-			api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(shoot).Build()
-			key := client.ObjectKeyFromObject(shoot)
-			if err := api.Get(t.Context(), key, shoot); err != nil {
-				t.Fatal(err)
-			}
-			latest := shoot.DeepCopy()
-			test.meanwhile(latest)
-			if err := api.Update(t.Context(), latest); err != nil {
-				t.Fatal(err)
-			}
-			u := upgradeOptions{}
-			_, err := u.write(t.Context(), api, &project{name: "local"}, shoot, "1.36.3")
-			if refused := err != nil; refused != (test.want == "1.36.2") {
-				t.Errorf("the answer is %v", err)
-			}
-			if err := api.Get(t.Context(), key, latest); err != nil || latest.Spec.Kubernetes.Version != test.want {
-				t.Errorf("the version is %s (%v), want %s", latest.Spec.Kubernetes.Version, err, test.want)
-			}
-		})
 	}
 }
