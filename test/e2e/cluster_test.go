@@ -26,6 +26,7 @@ func TestClusters(t *testing.T) {
 	t.Run("a bounded node says so", i.with(bounds))
 	t.Run("kubeadm works on nodes", i.with(kubeadm))
 	t.Run("workers scale up and down", i.with(scale))
+	t.Run("pools and settings change in place", i.with(change))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
 	t.Run("clusters share nothing that identifies them", i.with(sharesNothing))

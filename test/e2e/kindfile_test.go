@@ -218,7 +218,7 @@ func wholeStays(i *installation) {
 		`[{"op":"replace","path":"/spec/provider/controlPlaneConfig/dnsSearch","value":["other"]}]`:                                                   "spec.provider.controlPlaneConfig.dnsSearch",
 		`[{"op":"remove","path":"/spec/provider/workers/1/providerConfig/extraMounts"}]`:                                                              "spec.provider.workers[1].providerConfig.extraMounts",
 		`[{"op":"add","path":"/spec/provider/workers/1/providerConfig/colour","value":"red"}]`:                                                        "spec.provider.workers[1].providerConfig.colour",
-		`[{"op":"replace","path":"/spec/kubernetes/kubeAPIServer/runtimeConfig","value":{}}]`:                                                         "spec.kubernetes.kubeAPIServer.runtimeConfig",
+		`[{"op":"replace","path":"/spec/kubernetes/kubeProxy/mode","value":"IPTables"}]`:                                                              "spec.kubernetes.kubeProxy.mode",
 		`[{"op":"replace","path":"/spec/provider/workers/1/minimum","value":2},{"op":"replace","path":"/spec/provider/workers/1/maximum","value":2}]`: "spec.provider.workers[1].providerConfig.extraPortMappings[0].hostPort",
 	} {
 		out, err := i.tryKube(kubeconfig, "", "-n", "garden-local", "patch", "shoot", "whole", "--type=json", "-p", path)
