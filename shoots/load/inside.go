@@ -118,7 +118,7 @@ func (l *Loader) means(ctx context.Context, n *node, digest string, image archiv
 		Manifests []v1.Descriptor
 	}
 	if json.Unmarshal(content, &document) != nil {
-		return false, nil // whatever it is, it is not this image
+		return false, nil //nolint:nilerr // whatever it is, it is not this image
 	}
 	if slices.Contains(image.Digests, document.Config.Digest) {
 		return true, nil

@@ -227,8 +227,9 @@ func TestSeveral(t *testing.T) {
 func TestStream(t *testing.T) {
 	w := newWorld("control-plane-0", "worker-0")
 	one := archivetest.New(t, "amd64", nil, "base", "one")
-	open := func(context.Context, v1.Platform) (*archive.Source, error) {
-		return archive.Stream(bytes.NewReader(archivetest.Zip(t, archivetest.Tar(t, archivetest.Layout(t, one))))), nil
+	packed := archivetest.Zip(t, archivetest.Tar(t, archivetest.Layout(t, one)))
+	open := func(context.Context, v1.Platform) (*archive.Source, error) { //nolint:unparam // as the request has it
+		return archive.Stream(bytes.NewReader(packed)), nil
 	}
 	got, err := w.load(t, nil, func(r *load.Request) { r.Open, r.Name, r.DryRun = open, "app:dev", true })
 	is(t, "dry", got, err, "app:dev demo-control-plane-0 planned 2/2", "app:dev demo-worker-0 planned 2/2")
