@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/loam-cloud/loam/controllers/certificatesigningrequest"
+	"github.com/loam-cloud/loam/controllers/internal/controllertest"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/access/agentcert"
 	"github.com/loam-cloud/loam/garden/gardentest"
@@ -70,6 +72,15 @@ func bootstrap(t *testing.T, c client.Client, seed string) string {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The garden learns of a token by a watch, and may be asked before.
+	controllertest.Eventually(t, func() error {
+		_, err := discovery.NewDiscoveryClientForConfigOrDie(config).ServerVersion()
+		return err
+	})
 	return path
 }
 
