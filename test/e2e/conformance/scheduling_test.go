@@ -232,10 +232,21 @@ func taints(s *scope) {
 	if !isReady(s.get("stays")) {
 		s.Error("the pod that tolerates it went too")
 	}
-	s.create(s.pod("late", stay, pinned))
-	s.waits("late", "taint")
+	// A kubelet that learns of the change after the scheduler refuses a pod for good,
+	// so somebody has to make another.
+	late := s.template("app", stay)
+	late.Spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
+	s.deployment("app", 1, late)
+	s.until("its pod cannot be scheduled", func() (bool, error) {
+		pods, err := s.set.CoreV1().Pods(s.namespace).List(s.ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selects("app"))})
+		if err != nil || len(pods.Items) == 0 {
+			return false, err
+		}
+		s.waits(pods.Items[0].Name, "taint")
+		return true, nil
+	})
 	change(nil)
-	s.ready("late")
+	s.rolledOut(0)
 }
 
 func drainNode(s *scope) {
