@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -135,6 +136,9 @@ func (r *run) replaceControlPlane(ctx context.Context, m *controlPlane) error {
 			return err
 		}
 		if err := r.clear(ctx, m.Hostname); err != nil {
+			return err
+		}
+		if err := r.awaitDetour(ctx); err != nil {
 			return err
 		}
 	}
@@ -383,6 +387,21 @@ func (r *run) clear(ctx context.Context, node string) error {
 		return fmt.Errorf("draining node %q: %w", node, err)
 	}
 	return r.awaitRollouts(ctx)
+}
+
+// detour is what the kube-proxies of other nodes are given to lead around pods that
+// are gone: they gather changes for a second, and none tells when it has them. What
+// one has not heard before the only API server goes it hears a minute later, and
+// loses every second question for a name until then.
+const detour = 5 * time.Second
+
+func (r *run) awaitDetour(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-r.Clock.After(detour):
+		return nil
+	}
 }
 
 // finishWorker does what is left to do in the machine of a worker that has the new
