@@ -26,7 +26,7 @@ func main() {
 		os.Exit(1)
 	}
 	// Resolvers ask a second time after five seconds.
-	client := &http.Client{Timeout: 12 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for answered := false; ; {
 		err := ask(ctx, client, os.Args[1])
 		answered = answered || err == nil
