@@ -254,8 +254,7 @@ func sameKeys(a, b map[string]bool) bool {
 }
 
 func sleeps(shoot *gardencorev1beta1.Shoot) bool {
-	h := shoot.Spec.Hibernation
-	return shoot.Status.IsHibernated || h != nil && h.Enabled != nil && *h.Enabled
+	return shoot.Status.IsHibernated || hibernated(shoot)
 }
 
 // expand takes mappings apart into single ports.

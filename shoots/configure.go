@@ -296,16 +296,14 @@ func (r *run) configureScript(ctx context.Context, m machines.Machine, text stri
 }
 
 // configureControlPlane gives a machine of the control plane the settings that it
-// should have. Its version is that of the machine: it may be upgraded next.
+// should have.
 func (r *run) configureControlPlane(ctx context.Context, m controlPlane) error {
-	cluster := r.nodeCluster()
-	cluster.KubernetesVersion = m.Labels[labelVersion]
 	// kubeadm demands one and makes nothing of it here.
 	token, err := bootstraputil.GenerateBootstrapToken()
 	if err != nil {
 		return err
 	}
-	files, err := nodeconfig.InitFiles(cluster, r.node(m.Machine, m.member.pool), token)
+	files, err := nodeconfig.InitFiles(r.clusterOf(m.Machine), r.node(m.Machine, m.member.pool), token)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
