@@ -1,0 +1,136 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	"go.etcd.io/bbolt"
+
+	"github.com/loam-cloud/loam/fault"
+)
+
+// EachFile calls do for every file among the blobs, until it returns an error.
+// This walks the folders: a job in the background, never of a start.
+func (s *Store) EachFile(do func(d digest.Digest) error) error {
+	root := filepath.Join(s.dir, blobsDir)
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		algorithm := filepath.Base(filepath.Dir(filepath.Dir(path)))
+		d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), entry.Name())
+		if CheckDigest(d) != nil || path != s.blobPath(d) {
+			// Not put there by a store: nothing that it may remove.
+			return nil
+		}
+		return do(d)
+	})
+	return classify(err)
+}
+
+// page is how many records are read in one transaction by what may take long: an
+// open reading transaction keeps old pages of the index from being used again.
+const page = 1000
+
+// EachBlob calls do for every blob that the index knows, until it returns an error.
+func (s *Store) EachBlob(do func(BlobInfo) error) error {
+	var after []byte
+	for {
+		var infos []BlobInfo
+		err := s.db.View(func(tx *bbolt.Tx) error {
+			return scan(tx, blobsBucket, nil, after, func(key, raw []byte) (bool, error) {
+				var record blobRecord
+				if err := json.Unmarshal(raw, &record); err != nil {
+					return false, err
+				}
+				d := digest.Digest(key)
+				infos = append(infos, BlobInfo{d, record.Size, record.Stored, s.lastUse(d, record), record.Pulls + s.pendingPulls(d)})
+				return len(infos) < page, nil
+			})
+		})
+		if err != nil || len(infos) == 0 {
+			return classify(err)
+		}
+		for _, info := range infos {
+			if err := do(info); err != nil {
+				return err
+			}
+		}
+		after = []byte(infos[len(infos)-1].Digest)
+	}
+}
+
+func (s *Store) pendingPulls(d digest.Digest) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.uses[d].pulls
+}
+
+// Manifests lists the manifests of a repository, in the order of their digests.
+func (s *Store) Manifests(r Repository) ([]ManifestInfo, error) {
+	var all []ManifestInfo
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return scan(tx, manifestsBucket, r.prefix(), nil, func(key, raw []byte) (bool, error) {
+			var record manifestRecord
+			if err := json.Unmarshal(raw, &record); err != nil {
+				return false, err
+			}
+			all = append(all, ManifestInfo{
+				Descriptor: record.descriptor(digest.Digest(lastPart(key))), Linked: record.Linked,
+				References: append(append([]digest.Digest{}, record.Blobs...), record.Manifests...), Bytes: record.Bytes,
+			})
+			return true, nil
+		})
+	})
+	return all, classify(err)
+}
+
+// Verify reads a blob from the disk and compares it with its digest. Invalid with
+// ErrDigest when it is another one, Missing when its file is gone.
+func (s *Store) Verify(d digest.Digest, reader func(io.Reader) io.Reader) (int64, error) {
+	defer s.Pin(d)()
+	f, err := os.Open(s.blobPath(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fault.Wrap(fault.Missing, err)
+	}
+	if err != nil {
+		return 0, classify(err)
+	}
+	defer f.Close()
+	verifier := d.Verifier()
+	n, err := io.Copy(verifier, reader(f))
+	if err != nil {
+		return n, classify(fmt.Errorf("reading the blob %s: %w", d, err))
+	}
+	if !verifier.Verified() {
+		return n, fault.New(fault.Invalid, "%w: the file of %s has other content", ErrDigest, d)
+	}
+	return n, nil
+}
+
+// PartialBytes is the size of what is arriving, and of what once did and was not
+// finished.
+func (s *Store) PartialBytes() (total int64, err error) {
+	for _, dir := range []string{uploadsDir, downloadsDir} {
+		entries, err := os.ReadDir(filepath.Join(s.dir, dir))
+		if err != nil {
+			return total, classify(err)
+		}
+		for _, entry := range entries {
+			// One that is gone by now has no size.
+			if info, err := entry.Info(); err == nil {
+				total += info.Size()
+			}
+		}
+	}
+	return total, nil
+}
