@@ -1,0 +1,125 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/loam-cloud/loam/fault"
+	"github.com/loam-cloud/loam/registry/store"
+)
+
+// Codes of the OCI distribution specification, "Error Codes".
+const (
+	codeBlobUnknown         = "BLOB_UNKNOWN"
+	codeUploadInvalid       = "BLOB_UPLOAD_INVALID"
+	codeUploadUnknown       = "BLOB_UPLOAD_UNKNOWN"
+	codeDigestInvalid       = "DIGEST_INVALID"
+	codeManifestBlobUnknown = "MANIFEST_BLOB_UNKNOWN"
+	codeManifestInvalid     = "MANIFEST_INVALID"
+	codeManifestUnknown     = "MANIFEST_UNKNOWN"
+	codeNameInvalid         = "NAME_INVALID"
+	codeNameUnknown         = "NAME_UNKNOWN"
+	codeSizeInvalid         = "SIZE_INVALID"
+	codeUnauthorized        = "UNAUTHORIZED"
+	codeDenied              = "DENIED"
+	codeUnsupported         = "UNSUPPORTED"
+	codeTooManyRequests     = "TOOMANYREQUESTS"
+	// codeUnknown is none of the specification, which names codes of 4xx only.
+	codeUnknown = "UNKNOWN"
+)
+
+// refusal is an error with the answer that it gets.
+type refusal struct {
+	status int
+	code   string
+	err    error
+	detail any
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+func refuse(status int, code, format string, args ...any) error {
+	return &refusal{status: status, code: code, err: fmt.Errorf(format, args...)}
+}
+
+type problem struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Detail  any    `json:"detail,omitempty"`
+}
+
+// fail answers with an error. missing is the code of what was asked for and is
+// not there.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, missing string, err error) {
+	status, problems := describe(missing, err)
+	var pause interface{ RetryAfter() time.Duration }
+	if errors.As(err, &pause) && pause.RetryAfter() > 0 {
+		seconds := int64((pause.RetryAfter() + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	if status >= http.StatusInternalServerError {
+		s.log.Error(err, "Could not answer", "method", r.Method, "path", r.URL.Path, "status", status)
+	}
+	body, marshalErr := json.Marshal(map[string][]problem{"errors": problems})
+	if marshalErr != nil {
+		s.log.Error(marshalErr, "Could not write an error down")
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		// The client may have gone; there is nobody else to tell.
+		_, _ = w.Write(body)
+	}
+}
+
+// describe gives an error its status and what the body says.
+func describe(missing string, err error) (int, []problem) {
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return refused.status, []problem{{refused.code, err.Error(), refused.detail}}
+	}
+	var manifest *store.ManifestError
+	if errors.As(err, &manifest) {
+		if len(manifest.Unknown) == 0 {
+			return http.StatusBadRequest, []problem{{codeManifestInvalid, err.Error(), nil}}
+		}
+		problems := make([]problem, len(manifest.Unknown))
+		for i, d := range manifest.Unknown {
+			problems[i] = problem{codeManifestBlobUnknown, "the repository does not have " + d.String(), map[string]string{"digest": d.String()}}
+		}
+		return http.StatusNotFound, problems
+	}
+	one := func(status int, code string) (int, []problem) {
+		return status, []problem{{code, err.Error(), nil}}
+	}
+	switch kind := fault.KindOf(err); {
+	case errors.Is(err, store.ErrDigest), kind == fault.Invalid:
+		return one(http.StatusBadRequest, codeDigestInvalid)
+	case errors.Is(err, store.ErrBusy):
+		return one(http.StatusConflict, codeUploadInvalid)
+	case kind == fault.Missing:
+		return one(http.StatusNotFound, missing)
+	case kind == fault.Denied:
+		return one(http.StatusForbidden, codeDenied)
+	case kind == fault.Exhausted:
+		return one(http.StatusTooManyRequests, codeTooManyRequests)
+	case kind == fault.Transient, kind == fault.Waiting:
+		return one(http.StatusServiceUnavailable, codeUnknown)
+	}
+	return one(http.StatusInternalServerError, codeUnknown)
+}
+
+// full turns a full disk into an answer of its own: nothing is wrong with the
+// client's request, nor will it help to send fewer.
+func full(err error) error {
+	if fault.KindOf(err) == fault.Exhausted {
+		return &refusal{status: http.StatusInsufficientStorage, code: codeUnknown, err: err}
+	}
+	return err
+}
