@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,8 +59,10 @@ type Counts struct {
 	// Blobs and Manifests count requests for content, Heads those for headers
 	// alone, Tokens those for a token.
 	Blobs, Manifests, Heads, Tokens int
-	// Bytes counts those of blobs that were sent.
-	Bytes int64
+	// Bytes counts those of blobs that were sent; Begins are where answers with
+	// them began, in their order.
+	Bytes  int64
+	Begins []int64
 	// Faults counts what was done wrong, by its name.
 	Faults map[Fault]int
 	// Leaks counts requests with credentials at the place that redirects lead to.
@@ -220,6 +223,7 @@ func (u *Upstream) Counts() Counts {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c := u.counts
+	c.Begins = slices.Clone(c.Begins)
 	c.Faults = map[Fault]int{}
 	for f, n := range u.counts.Faults {
 		c.Faults[f] = n

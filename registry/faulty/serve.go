@@ -42,7 +42,11 @@ func (u *Upstream) serve(w http.ResponseWriter, r *http.Request, path []string) 
 		return
 	}
 	a := u.prepare(r, f, content, mediaType, d)
-	if kind != "blobs" {
+	if kind == "blobs" {
+		u.mu.Lock()
+		u.counts.Begins = append(u.counts.Begins, a.begin)
+		u.mu.Unlock()
+	} else {
 		d = ""
 	}
 	u.send(w, r, a, d)
@@ -106,7 +110,7 @@ func (u *Upstream) prepare(r *http.Request, f Fault, content []byte, mediaType s
 	switch {
 	case !ranged || err != nil || f == NoRange:
 	case begin >= int64(len(content)):
-		a.status, a.body = http.StatusRequestedRangeNotSatisfiable, nil
+		a.status, a.begin, a.body = http.StatusRequestedRangeNotSatisfiable, begin, nil
 		a.header.Set("Content-Range", fmt.Sprintf("bytes */%d", len(content)))
 	default:
 		a.status, a.begin, a.body = http.StatusPartialContent, begin, content[begin:]

@@ -39,8 +39,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// RetryAfter returns the pause that the upstream asked for, if err carries one.
-func RetryAfter(err error) time.Duration {
+// RetryAfter is the pause that the upstream asked for, for whoever passes it on.
+func (e *Error) RetryAfter() time.Duration { return e.After }
+
+// pauseOf returns the pause that the upstream asked for, if err carries one.
+func pauseOf(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
 		return e.After

@@ -61,7 +61,7 @@ func (c *Client) note(err error) {
 	}
 	c.traffic.Failures++
 	c.health.LastFailure, c.health.Failure = now, err.Error()
-	if after := RetryAfter(err); after > 0 {
+	if after := pauseOf(err); after > 0 {
 		if until := now.Add(after); until.After(c.health.PausedUntil) {
 			c.health.PausedUntil = until
 		}

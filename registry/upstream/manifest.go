@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -139,22 +140,25 @@ func (c *Client) Has(ctx context.Context, repository string, d digest.Digest) (i
 	return resp.ContentLength, nil
 }
 
-// List passes on a list of the upstream that is not kept: the tags of a
-// repository, or what refers to a manifest. elements follow the repository in
-// the address; the query's n, last and artifactType go with them. The answer's
-// body has to be closed.
-func (c *Client) List(ctx context.Context, repository string, elements []string, query map[string]string) (*http.Response, error) {
+// List reads a list of the upstream that is not kept into a value of its JSON:
+// the tags of a repository, or what refers to a manifest. elements follow the
+// repository in the address; query goes with them.
+func (c *Client) List(ctx context.Context, repository string, elements []string, query url.Values, into any) error {
 	u := c.url(append([]string{repository}, elements...)...)
-	values := u.Query()
-	for key, value := range query {
-		values.Set(key, value)
-	}
-	u.RawQuery = values.Encode()
+	u.RawQuery = query.Encode()
 	resp, err := c.ask(ctx, request{method: http.MethodGet, url: u, repository: repository, good: []int{http.StatusOK}})
-	if err == nil {
-		c.note(nil)
+	if err != nil {
+		return err
 	}
-	return resp, err
+	defer func() { _ = resp.Body.Close() }()
+	// No list of a page is longer than the longest manifest.
+	if err := json.NewDecoder(io.LimitReader(resp.Body, MaxManifest)).Decode(into); err != nil {
+		err = fault.New(fault.Transient, "%s: reading %s: %w", c.o.Name, u.Path, err)
+		c.note(err)
+		return err
+	}
+	c.note(nil)
+	return nil
 }
 
 // Check asks the upstream whether it is there and takes the credentials, and
