@@ -27,13 +27,14 @@ func New() *cobra.Command {
 
   loam up                  start the garden: the API of projects, clusters and seeds
   loam cluster create demo grow a Kubernetes cluster on this host
-  loam image build         build a node image from Debian packages and Go modules`,
+  loam image build         build a node image from Debian packages and Go modules
+  loam registry serve      run the image cache`,
 		Version:       app.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.dataDir, "data-dir", "", "folder of the garden's data (default $LOAM_DATA_DIR, else $XDG_DATA_HOME/loam)")
-	root.AddCommand(newUp(o), newDown(o), newStatus(o), newSeed(o), newCluster(o), newImage(o), newGarden(o), newAPIServer(), newControllerManager(), newAgent(), newDebug())
+	root.AddCommand(newUp(o), newDown(o), newStatus(o), newSeed(o), newCluster(o), newImage(o), newGarden(o), newAPIServer(), newControllerManager(), newAgent(), newDebug(), newRegistry(o))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Wrap(fault.Invalid, err) })
 	return root
 }

@@ -164,8 +164,22 @@ func TestWhatIsCachedIsFoundByNamespaceAndCannotBeWritten(t *testing.T) {
 	r.refused(404, "MANIFEST_UNKNOWN", get, "/v2/library/nginx/manifests/1", "")
 	r.refused(404, "MANIFEST_UNKNOWN", get, "/v2/library/nginx/manifests/1?ns=registry.example", "")
 	r.refused(404, "NAME_UNKNOWN", get, "/v2/library/nginx/manifests/1?ns=quay.io", "")
+	own := httptest.NewServer(r.server.Handler("docker.io"))
+	defer own.Close()
+	mirror := registry{t, r.store, r.server, own.URL}
+	mirror.want(200, get, "/v2/library/nginx/manifests/1", "")
+	mirror.want(200, get, "/v2/library/nginx/manifests/1?ns=docker.io", "")
+	mirror.refused(404, "NAME_UNKNOWN", post, "/v2/app/blobs/uploads/?ns=registry.example", "")
 	r.refused(405, "UNSUPPORTED", post, "/v2/library/nginx/blobs/uploads/?ns=docker.io", "")
 	r.refused(405, "UNSUPPORTED", remove, "/v2/library/nginx/manifests/1?ns=docker.io", "")
+}
+
+func TestWhatMayBeOutOfDateIsMarked(t *testing.T) {
+	srv := server.New(server.Options{Log: logr.Discard(), Sources: map[string]server.Source{"docker.io": cutSource{}}})
+	web := httptest.NewServer(srv.Handler("docker.io"))
+	defer web.Close()
+	r := registry{t, nil, srv, web.URL}
+	r.header(r.want(200, get, "/v2/app/referrers/"+cutDigest.String(), ""), "Warning", `110 - "Response is Stale: it is made for tests"`)
 }
 
 // A client that reads on when the connection is cut gets an error, not a short

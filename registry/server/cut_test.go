@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/registry/server"
@@ -28,6 +29,14 @@ func (cutSource) Blob(context.Context, store.Repository, digest.Digest) (store.C
 
 func (cutSource) BlobSize(context.Context, store.Repository, digest.Digest) (int64, error) {
 	return cutSize, nil
+}
+
+func (cutSource) Tags(context.Context, store.Repository, string, int) ([]string, string, error) {
+	return nil, "", fault.Missing
+}
+
+func (cutSource) Referrers(context.Context, store.Repository, digest.Digest, string) ([]ocispec.Descriptor, string, error) {
+	return nil, "it is made for tests", nil
 }
 
 const cutSize = 1 << 20

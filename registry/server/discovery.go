@@ -13,21 +13,21 @@ import (
 	"github.com/loam-cloud/loam/registry/access"
 )
 
-// tags: "Listing Tags". Of a cached repository it lists what is cached.
+// tags: "Listing Tags".
 func (q *request) tags() error {
 	limit, err := q.limit()
 	if err != nil {
 		return err
 	}
 	// One more than wanted tells whether there are more.
-	tags, err := q.server.store.Tags(q.repository, q.r.URL.Query().Get("last"), more(limit))
+	names, stale, err := q.source.Tags(q.context(), q.repository, q.r.URL.Query().Get("last"), more(limit))
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(tags))
-	for i, tag := range tags {
-		names[i] = tag.Name
+	if names == nil {
+		names = []string{}
 	}
+	q.warn(stale)
 	names = q.cut(names, limit)
 	return q.json(http.StatusOK, "application/json", map[string]any{"name": q.route.name, "tags": names})
 }
@@ -97,10 +97,14 @@ func (q *request) referrers() error {
 		return err
 	}
 	artifactType := q.r.URL.Query().Get("artifactType")
-	found, err := q.server.store.Referrers(q.repository, subject, artifactType)
+	found, stale, err := q.source.Referrers(q.context(), q.repository, subject, artifactType)
 	if err != nil {
 		return err
 	}
+	if found == nil {
+		found = []ocispec.Descriptor{}
+	}
+	q.warn(stale)
 	if artifactType != "" {
 		q.w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}

@@ -31,9 +31,7 @@ func (q *request) pullManifest() error {
 	h := q.w.Header()
 	h.Set("Content-Type", m.MediaType)
 	q.contentHeaders(m.Digest, byDigest)
-	if m.Warning != "" {
-		h.Set("Warning", m.Warning)
-	}
+	q.warn(m.Stale)
 	if m.Subject != "" {
 		h.Set("OCI-Subject", m.Subject.String())
 	}
@@ -68,6 +66,13 @@ func (q *request) contentHeaders(d digest.Digest, immutable bool) {
 		// A year, which RFC 2616 calls for ever. It is the client's own cache only:
 		// who may pull is asked each time.
 		h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	}
+}
+
+// warn marks an answer that may be out of date: RFC 7234, 5.5.1.
+func (q *request) warn(stale string) {
+	if stale != "" {
+		q.w.Header().Set("Warning", "110 - "+strconv.QuoteToASCII("Response is Stale: "+stale))
 	}
 }
 

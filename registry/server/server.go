@@ -66,9 +66,9 @@ func New(o Options) *Server {
 	return s
 }
 
-// Handler answers on one listener. What a request does not say otherwise with
-// ?ns=HOST, as containerd does towards mirrors, it asks of the upstream; an empty
-// one means private repositories.
+// Handler answers on one listener: for one upstream, or, when it is empty, for
+// private repositories and for every upstream that a request names with ?ns=HOST,
+// as containerd does towards mirrors.
 func (s *Server) Handler(upstream string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
@@ -223,6 +223,9 @@ func (s *Server) choose(listener, ns string) (string, error) {
 	switch {
 	case ns == "":
 		ns = listener
+	case listener != "" && ns != listener:
+		// A listener of its own may be open to others than those who may push.
+		return "", refuse(http.StatusNotFound, codeNameUnknown, "%q is asked for where only %s is cached", ns, listener)
 	case s.private[ns]:
 		ns = ""
 	}

@@ -20,9 +20,10 @@ import (
 
 // registry is a server with a store of its own.
 type registry struct {
-	t     *testing.T
-	store *store.Store
-	url   string
+	t      *testing.T
+	store  *store.Store
+	server *server.Server
+	url    string
 }
 
 func start(t *testing.T, guard *access.Guard) registry {
@@ -38,7 +39,7 @@ func start(t *testing.T, guard *access.Guard) registry {
 	})
 	web := httptest.NewServer(srv.Handler(""))
 	t.Cleanup(web.Close)
-	return registry{t, s, web.URL}
+	return registry{t, s, srv, web.URL}
 }
 
 // answer is a response whose body was read.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/loam-cloud/loam/registry/store"
 )
@@ -22,14 +23,18 @@ type Source interface {
 	Blob(ctx context.Context, r store.Repository, d digest.Digest) (store.Content, error)
 	// BlobSize says how large a blob is, without fetching it.
 	BlobSize(ctx context.Context, r store.Repository, d digest.Digest) (int64, error)
+	// Tags lists tags behind one, in order, limit of them at most; all when it is
+	// negative. stale says why the list may be out of date.
+	Tags(ctx context.Context, r store.Repository, after string, limit int) (tags []string, stale string, err error)
+	// Referrers lists the manifests about a subject, of one type if one is given.
+	Referrers(ctx context.Context, r store.Repository, subject digest.Digest, artifactType string) (referrers []ocispec.Descriptor, stale string, err error)
 }
 
 // Manifest is the answer of a Source.
 type Manifest struct {
 	store.Manifest
-	// Warning is the value of a Warning header (RFC 7234, 5.5), when the manifest
-	// is stale; else empty.
-	Warning string
+	// Stale says why the tag may mean another manifest by now; empty when it does not.
+	Stale string
 }
 
 // Private is the Source of what clients pushed themselves: the store alone.
@@ -65,4 +70,20 @@ func (p Private) Blob(_ context.Context, r store.Repository, d digest.Digest) (s
 func (p Private) BlobSize(_ context.Context, r store.Repository, d digest.Digest) (int64, error) {
 	info, err := p.Store.StatBlob(r, d)
 	return info.Size, err
+}
+
+// Tags implements Source.
+func (p Private) Tags(_ context.Context, r store.Repository, after string, limit int) ([]string, string, error) {
+	tags, err := p.Store.Tags(r, after, limit)
+	names := make([]string, len(tags))
+	for i, tag := range tags {
+		names[i] = tag.Name
+	}
+	return names, "", err
+}
+
+// Referrers implements Source.
+func (p Private) Referrers(_ context.Context, r store.Repository, subject digest.Digest, artifactType string) ([]ocispec.Descriptor, string, error) {
+	referrers, err := p.Store.Referrers(r, subject, artifactType)
+	return referrers, "", err
 }

@@ -118,6 +118,8 @@ type tagRecord struct {
 	Checked time.Time `json:"checked,omitzero"`
 	Used    time.Time `json:"used,omitzero"`
 	Pulls   int64     `json:"pulls,omitempty"`
+	// Expiring is since when a retention rule wants it gone.
+	Expiring time.Time `json:"expiring,omitzero"`
 }
 
 // get reads a record; false means that there is none.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"go.etcd.io/bbolt"
+
+	"github.com/loam-cloud/loam/fault"
 )
 
 // Sweep says what of a private repository may be removed.
@@ -291,5 +293,20 @@ func (s *Store) Quarantine(d digest.Digest, reason string) error {
 			return err
 		}
 		return os.WriteFile(aside+".reason", []byte(s.now().Format(time.RFC3339)+" "+reason+"\n"), 0o600)
+	}))
+}
+
+// Restore gives a repository a blob back that it had before it was quarantined,
+// once the store has it again. Missing when it does not.
+func (s *Store) Restore(r Repository, d digest.Digest) error {
+	defer s.Pin(d)()
+	return classify(s.db.Update(func(tx *bbolt.Tx) error {
+		if !has(tx, blobsBucket, []byte(d)) {
+			return fault.New(fault.Missing, "the store does not have %s", d)
+		}
+		if has(tx, manifestsBucket, r.key(d.String())) {
+			return s.own(tx, r, d)
+		}
+		return s.link(tx, r, d)
 	}))
 }

@@ -21,6 +21,8 @@ type Tag struct {
 	// Used is when it was last pulled, zero when never.
 	Used  time.Time
 	Pulls int64
+	// Expiring is since when a retention rule wants it gone, zero when none does.
+	Expiring time.Time
 }
 
 // Tag looks a tag up. Missing when the repository has none of this name.
@@ -40,7 +42,7 @@ func (s *Store) Tag(r Repository, name string) (Tag, error) {
 }
 
 func (s *Store) makeTag(r Repository, name string, record tagRecord) Tag {
-	t := Tag{Name: name, Digest: record.Digest, Updated: record.Updated, Checked: record.Checked, Used: record.Used, Pulls: record.Pulls}
+	t := Tag{Name: name, Digest: record.Digest, Updated: record.Updated, Checked: record.Checked, Used: record.Used, Pulls: record.Pulls, Expiring: record.Expiring}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u, ok := s.tags[tagKey{r, name}]; ok {
@@ -83,6 +85,7 @@ func (s *Store) tag(tx *bbolt.Tx, r Repository, name string, d digest.Digest) er
 	if record.Digest != d {
 		record.Digest, record.Updated = d, s.now()
 	}
+	record.Expiring = time.Time{}
 	if r.Cached() {
 		record.Checked = s.now()
 	}
@@ -100,20 +103,37 @@ func (s *Store) DeleteTag(r Repository, name string) error {
 	}))
 }
 
-// DeleteTagIf deletes a tag only if it still means the manifest and is still as
-// old as it was seen; false says that it is not.
+// DeleteTagIf deletes a tag only if it is still as it was seen; false says that it
+// is not.
 func (s *Store) DeleteTagIf(r Repository, seen Tag) (bool, error) {
-	deleted := false
+	return s.changeTag(r, seen, func(tx *bbolt.Tx, _ tagRecord) error { return remove(tx, tagsBucket, r.key(seen.Name)) })
+}
+
+// ExpireTag notes since when a retention rule wants a tag gone, or with a zero time
+// that none does, if the tag is still as it was seen.
+func (s *Store) ExpireTag(r Repository, seen Tag, since time.Time) (bool, error) {
+	return s.changeTag(r, seen, func(tx *bbolt.Tx, record tagRecord) error {
+		record.Expiring = since
+		return put(tx, tagsBucket, r.key(seen.Name), record)
+	})
+}
+
+// changeTag changes a tag that nobody has pushed since it was seen.
+func (s *Store) changeTag(r Repository, seen Tag, change func(tx *bbolt.Tx, record tagRecord) error) (bool, error) {
+	same := false
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		var record tagRecord
 		found, err := get(tx, tagsBucket, r.key(seen.Name), &record)
-		if err != nil || !found || record.Digest != seen.Digest || !record.Updated.Equal(seen.Updated) {
+		if err != nil {
 			return err
 		}
-		deleted = true
-		return remove(tx, tagsBucket, r.key(seen.Name))
+		same = found && record.Digest == seen.Digest && record.Updated.Equal(seen.Updated) && record.Expiring.Equal(seen.Expiring)
+		if !same {
+			return nil
+		}
+		return change(tx, record)
 	})
-	return deleted, classify(err)
+	return same && err == nil, classify(err)
 }
 
 // Tags lists the repository's tags behind one, in the order of their bytes, limit

@@ -41,9 +41,10 @@ func (s *Store) EachFile(do func(d digest.Digest) error) error {
 // open reading transaction keeps old pages of the index from being used again.
 const page = 1000
 
-// EachBlob calls do for every blob that the index knows, until it returns an error.
-func (s *Store) EachBlob(do func(BlobInfo) error) error {
-	var after []byte
+// EachBlob calls do for every blob that the index knows behind a digest, in order,
+// until it returns an error.
+func (s *Store) EachBlob(behind digest.Digest, do func(BlobInfo) error) error {
+	after := []byte(behind)
 	for {
 		var infos []BlobInfo
 		err := s.db.View(func(tx *bbolt.Tx) error {
@@ -133,4 +134,31 @@ func (s *Store) PartialBytes() (total int64, err error) {
 		}
 	}
 	return total, nil
+}
+
+// IsManifest says whether a repository has, or had before it was quarantined, a
+// manifest of this digest.
+func (s *Store) IsManifest(r Repository, d digest.Digest) (found bool, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		found = has(tx, manifestsBucket, r.key(d.String()))
+		return nil
+	})
+	return found, classify(err)
+}
+
+// Note keeps a word for somebody across restarts: when a scrub last ended, and
+// how far it is.
+func (s *Store) Note(name, value string) error {
+	return classify(s.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(metaBucket)).Put([]byte("note/"+name), []byte(value))
+	}))
+}
+
+// Noted is what was noted last; empty when nothing was.
+func (s *Store) Noted(name string) (value string, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		value = string(tx.Bucket([]byte(metaBucket)).Get([]byte("note/" + name)))
+		return nil
+	})
+	return value, classify(err)
 }
