@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -113,31 +115,67 @@ func (q *request) pullBlob() error {
 	defer content.Close()
 	q.contentHeaders(d, true)
 	h.Set("Content-Type", "application/octet-stream")
-	q.send(content, d)
-	return nil
+	return q.send(content, d)
 }
+
+// arriving is content that is not known to be right before all of it is there.
+type arriving interface {
+	store.Content
+	// WriteTo gives on what arrives as it does.
+	io.WriterTo
+	// Verified waits until the content is complete and right.
+	Verified(ctx context.Context) error
+}
+
+// toTheEnd is the range of a client that resumes: it ends where the content
+// does, and with it is held back until that is right.
+var toTheEnd = regexp.MustCompile(`^bytes=[0-9]+-$`)
 
 // send streams content with what ranges were asked for. Once a header has gone
 // out, an error can only be told by cutting the connection.
-func (q *request) send(content store.Content, d digest.Digest) {
-	if b, ok := content.(*store.Blob); ok && q.r.TLS == nil {
+func (q *request) send(content store.Content, d digest.Digest) error {
+	late, isLate := content.(arriving)
+	ranges := q.r.Header.Get("Range")
+	if isLate && ranges != "" && !toTheEnd.MatchString(ranges) {
+		// A part is a complete answer, so it has to be right by itself.
+		if err := late.Verified(q.context()); err != nil {
+			return err
+		}
+	}
+	b, isFile := content.(*store.Blob)
+	switch {
+	case isFile && q.r.TLS == nil:
 		// A plain file, which the kernel sends without copying. If the disk fails
 		// meanwhile, fewer bytes go out than Content-Length says, and net/http cuts
 		// the connection.
 		http.ServeContent(q.w, q.r, "", time.Time{}, b.File)
-	} else {
+	case isLate && q.r.TLS == nil && ranges == "" && q.r.Header.Get("If-None-Match") == "":
+		q.w.Header().Set("Accept-Ranges", "bytes")
+		q.w.Header().Set("Content-Length", strconv.FormatInt(content.Size(), 10))
+		q.w.WriteHeader(http.StatusOK)
+		_, err := late.WriteTo(q.w)
+		q.cutOff(err, d)
+	default:
 		watched := &watched{Content: content}
 		http.ServeContent(q.w, q.r, "", time.Time{}, watched)
-		if watched.err != nil {
-			if q.context().Err() == nil {
-				q.server.log.Error(watched.err, "Cut a client off, since its blob could not be completed", "repository", q.repository.String(), "digest", d.String(), "sent", q.w.bytes)
-			}
-			panic(http.ErrAbortHandler)
-		}
+		q.cutOff(watched.err, d)
 	}
 	if q.w.status == http.StatusOK && q.w.bytes == content.Size() {
 		q.server.store.CountPull(d)
 	}
+	return nil
+}
+
+// cutOff ends the connection if there was an error, so that no client takes what
+// it has for all.
+func (q *request) cutOff(err error, d digest.Digest) {
+	if err == nil {
+		return
+	}
+	if q.context().Err() == nil {
+		q.server.log.Error(err, "Cut a client off, since its blob could not be completed", "repository", q.repository.String(), "digest", d.String(), "sent", q.w.bytes)
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // watched remembers why reading ended.

@@ -24,7 +24,10 @@ const (
 	mostTries = 4
 )
 
-var errAbandoned = errors.New("everyone who waited for the blob has left")
+var (
+	errAbandoned = errors.New("everyone who waited for the blob has left")
+	errWrong     = errors.New("the upstream sends wrong bytes")
+)
 
 // download is the one download of a blob.
 //
@@ -153,7 +156,7 @@ func (dl *download) run(ctx context.Context) (err error) {
 		if err = dl.fetch(ctx, r); err == nil {
 			break
 		}
-		if !errors.Is(err, store.ErrDigest) && !errors.Is(err, upstream.ErrChanged) || try == mostTries || ctx.Err() != nil {
+		if !errors.Is(err, errWrong) && !errors.Is(err, upstream.ErrChanged) || try == mostTries || ctx.Err() != nil {
 			return err
 		}
 		c.stats.wrong.Add(1)
@@ -187,7 +190,8 @@ func (dl *download) fetch(ctx context.Context, r store.Repository) error {
 		return errors.Join(err, p.Close())
 	}
 	if err := p.Commit(r, dl.digest); errors.Is(err, store.ErrDigest) {
-		return fault.Wrap(fault.Transient, err)
+		// Not wrapped: it is not the fault of who asked for this digest.
+		return fault.New(fault.Transient, "%w: %v", errWrong, err)
 	} else if err != nil {
 		return err
 	}
