@@ -7,12 +7,17 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/opencontainers/go-digest"
+	"k8s.io/utils/clock"
 
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/registry/access"
+	"github.com/loam-cloud/loam/registry/admin"
+	"github.com/loam-cloud/loam/registry/collect"
 	"github.com/loam-cloud/loam/registry/config"
 	"github.com/loam-cloud/loam/registry/listen"
 	"github.com/loam-cloud/loam/registry/server"
@@ -21,9 +26,13 @@ import (
 	"github.com/loam-cloud/loam/registry/upstream"
 )
 
+// RegistrySocket is where, in its folder, a running image cache listens for its
+// owner.
+const RegistrySocket = "admin.sock"
+
 // Registry runs the image cache until the context ends. The configuration has its
-// defaults and no problems. ready is called once, with the addresses in the order
-// of doors, when all of them are open; it may be nil.
+// defaults and no problems. ready is called once, when all
+// listeners are open; it may be nil.
 //
 // Faults: Invalid for what the user has to change before it can start, Waiting
 // when another process has the folder.
@@ -43,15 +52,25 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	if err != nil {
 		return err
 	}
+	keeper := &collect.Keeper{Collector: collect.Collector{Store: s, Clock: clock.RealClock{}, Log: log}, Plan: RegistryPlan(c, fetcher{s, caches})}
+	upstreams := caches.report(c)
+	metrics := admin.NewMetrics(s, upstreams)
 	srv := server.New(server.Options{
-		Store: s, Sources: caches.sources(s), PrivateHosts: c.Hosts, Guard: guard, Log: log,
+		Store: s, Sources: caches.sources(s), PrivateHosts: c.Hosts, Guard: guard, Watch: metrics.Watch, Log: log,
 	})
-	doors := []listen.Door{{Name: "private repositories and ?ns=", Address: c.Listen, Handler: srv.Handler("")}}
+	looking := admin.Options{Store: s, Keeper: keeper, Upstreams: upstreams, Guard: guard, Metrics: metrics, Log: log}
+	doors := []listen.Door{
+		{Name: "private repositories and ?ns=", Address: c.Listen, Handler: srv.Handler("")},
+		{Name: "metrics and state", Address: c.AdminListen, Handler: admin.Handler(looking)},
+	}
 	for _, u := range c.Upstreams {
 		if u.Listen != "" {
 			doors = append(doors, listen.Door{Name: u.Name, Address: u.Listen, Handler: srv.Handler(u.Name)})
 		}
 	}
+	// The folder's owner looks after the cache without logging in.
+	looking.Guard = nil
+	doors = append(doors, listen.Door{Name: "the folder's owner", Socket: filepath.Join(c.DataDir, RegistrySocket), Handler: admin.Handler(looking)})
 	options := listen.Options{Log: log}
 	if c.TLS != nil {
 		options.CertFile, options.KeyFile = c.TLS.CertFile, c.TLS.KeyFile
@@ -60,11 +79,80 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	if err != nil {
 		return err
 	}
+	keeping, stop := context.WithCancel(ctx)
+	var kept sync.WaitGroup
+	kept.Go(func() { keeper.Run(keeping) })
+	defer kept.Wait()
+	defer stop()
 	if ready != nil {
 		ready()
 	}
 	return open.Serve(ctx)
 }
+
+// RegistryPlan is the housekeeping that a configuration wants; fetch may be nil.
+func RegistryPlan(c config.Configuration, fetch collect.Fetcher) collect.Plan {
+	plan := collect.Plan{
+		Interval: c.Collection.Interval.Duration,
+		Garbage: collect.Garbage{
+			Grace: c.Collection.Grace.Duration, Unfinished: c.Collection.Unfinished.Duration,
+			Untagged: func(string) bool { return c.Collection.Untagged },
+		},
+		ScrubInterval: c.Scrub.Interval.Duration,
+		Reading:       collect.Reading{Rate: c.Scrub.Rate.Value(), Fetcher: fetch},
+	}
+	if c.Cap.Size != nil {
+		plan.Cap = c.Cap.Size.Value()
+	}
+	for _, r := range c.Retention {
+		rule := collect.Rule{Repositories: r.Repositories, Count: -1, Age: r.Age.Duration, Keep: r.Keep, Delay: r.Delay.Duration}
+		if r.Count != nil {
+			rule.Count = *r.Count
+		}
+		plan.Rules = append(plan.Rules, rule)
+	}
+	return plan
+}
+
+// Caretaker looks after an image cache: one that runs, or a folder.
+type Caretaker interface {
+	Status(ctx context.Context) (admin.Status, error)
+	Check(ctx context.Context) (collect.CheckReport, error)
+	CollectNow(ctx context.Context, dryRun bool) (collect.GarbageReport, error)
+	RetainNow(ctx context.Context, dryRun bool) (collect.RetentionReport, error)
+	ScrubNow(ctx context.Context, dryRun bool) (collect.ScrubReport, error)
+	Close() error
+}
+
+// RegistryCaretaker looks after the image cache of a configuration: through the
+// process that runs it, with that one's configuration, or on its folder when none
+// does. Nothing is fetched then.
+func RegistryCaretaker(ctx context.Context, c config.Configuration) (Caretaker, error) {
+	client, err := admin.Dial(ctx, filepath.Join(c.DataDir, RegistrySocket))
+	if err == nil {
+		return client, nil
+	}
+	if !errors.Is(err, fault.Missing) {
+		return nil, err
+	}
+	if _, err := os.Stat(c.DataDir); err != nil {
+		return nil, fault.New(fault.Invalid, "there is no image cache: %w", err)
+	}
+	s, err := store.Open(c.DataDir, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return folder{&collect.Keeper{Collector: collect.Collector{Store: s, Clock: clock.RealClock{}, Log: logr.Discard()}, Plan: RegistryPlan(c, nil)}}, nil
+}
+
+// folder is an image cache that does not run.
+type folder struct{ *collect.Keeper }
+
+// Status implements Caretaker.
+func (f folder) Status(context.Context) (admin.Status, error) { return admin.FolderStatus(f.Keeper) }
+
+// Close implements Caretaker.
+func (f folder) Close() error { return f.Store.Close() }
 
 func openGuard(c config.Configuration, log logr.Logger) (*access.Guard, error) {
 	if c.Access == nil {
@@ -147,11 +235,48 @@ func (c cachedSource) Manifest(ctx context.Context, r store.Repository, referenc
 	return server.Manifest(m), err
 }
 
-// Refetch brings back a blob that the scrub found broken.
-func (c caches) Refetch(ctx context.Context, r store.Repository, d digest.Digest) error {
-	cache, ok := c[r.Upstream]
+// report asks how all upstreams do.
+func (c caches) report(configuration config.Configuration) func() []admin.Upstream {
+	return func() []admin.Upstream {
+		all := make([]admin.Upstream, 0, len(configuration.Upstreams))
+		for _, u := range configuration.Upstreams {
+			cache := c[u.Name]
+			health, traffic := cache.Health()
+			stats := cache.Stats()
+			one := admin.Upstream{
+				Name: u.Name, URL: u.URL, Offline: u.Offline,
+				Up: !health.Down(), Failure: health.Failure, LastSuccess: health.LastSuccess, LastFailure: health.LastFailure, PausedUntil: health.PausedUntil,
+				Hits: stats.Hits, Misses: stats.Misses, Joined: stats.Joined, Stale: stats.Stale, Resumed: stats.Resumed, Wrong: stats.Wrong, Running: stats.Running,
+				Requests: traffic.Requests, Failures: traffic.Failures, Bytes: traffic.Bytes,
+			}
+			if asked := stats.Hits + stats.Misses; asked > 0 {
+				one.HitRatio = float64(stats.Hits) / float64(asked)
+			}
+			all = append(all, one)
+		}
+		return all
+	}
+}
+
+// fetcher brings back what the scrub found broken.
+type fetcher struct {
+	store  *store.Store
+	caches caches
+}
+
+// Refetch implements collect.Fetcher.
+func (f fetcher) Refetch(ctx context.Context, r store.Repository, d digest.Digest) error {
+	cache, ok := f.caches[r.Upstream]
 	if !ok {
 		return fault.New(fault.Missing, "%s is not of an upstream that is cached", r)
+	}
+	manifest, err := f.store.IsManifest(r, d)
+	if err != nil {
+		return err
+	}
+	if manifest {
+		_, err = cache.Manifest(ctx, r, d.String())
+		return err
 	}
 	return cache.Refetch(ctx, r, d)
 }

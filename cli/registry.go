@@ -23,6 +23,7 @@ serving what it has when they are down.`,
 	}
 	group(cmd)
 	cmd.AddCommand(newRegistryServe(o))
+	cmd.AddCommand(o.careCommands()...)
 	return cmd
 }
 

@@ -38,7 +38,8 @@ func TestDefaultsAreRight(t *testing.T) {
 
 func TestEveryProblemIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"dataDir: cache":           "dataDir",
+		"dataDir: cache": "dataDir",
+		"dataDir: /" + strings.Repeat("long/", 20): "dataDir",
 		"listen: 5050":             "listen",
 		"listen: host:5050":        "listen",
 		"listen: 0.0.0.0:5050":     "listen",

@@ -21,6 +21,10 @@ import (
 // of paths and of metrics, too.
 var hostGrammar = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$`)
 
+// maxDataDir leaves room for the name of a socket, whose path has 107 bytes at most
+// (unix(7)).
+const maxDataDir = 90
+
 // Validate names every problem of a configuration that has its defaults.
 func (c *Configuration) Validate() field.ErrorList {
 	var problems field.ErrorList
@@ -32,6 +36,9 @@ func (c *Configuration) Validate() field.ErrorList {
 	}
 	if !filepath.IsAbs(c.DataDir) {
 		problems = append(problems, field.Invalid(field.NewPath("dataDir"), c.DataDir, "must be an absolute path"))
+	}
+	if len(c.DataDir) > maxDataDir {
+		problems = append(problems, field.TooLong(field.NewPath("dataDir"), c.DataDir, maxDataDir))
 	}
 	problems = append(problems, c.validateListeners()...)
 	if c.TLS != nil {

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -26,8 +27,27 @@ type Door struct {
 	// Name says in logs what it is for.
 	Name, Address string
 	Handler       http.Handler
-	// Plain doors do not speak TLS.
-	Plain bool
+	// Socket is the path of a Unix socket instead of an address, for the owner of
+	// its folder alone; it does not speak TLS. One that a killed process left is
+	// replaced: the caller knows that no other lives.
+	Socket string
+}
+
+func (d Door) listen() (net.Listener, error) {
+	if d.Socket == "" {
+		return net.Listen("tcp", d.Address)
+	}
+	if err := os.Remove(d.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", d.Socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(d.Socket, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // Options say how doors are opened.
@@ -67,12 +87,12 @@ func Open(doors []Door, o Options) (*Doors, error) {
 		config = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
 	}
 	for _, door := range doors {
-		l, err := net.Listen("tcp", door.Address)
+		l, err := door.listen()
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, errors.Join(fmt.Errorf("opening the listener of %s: %w", door.Name, err), d.close()))
 		}
 		server := &http.Server{Handler: door.Handler, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, ErrorLog: quiet(o.Log)}
-		if config != nil && !door.Plain {
+		if config != nil && door.Socket == "" {
 			server.TLSConfig = config.Clone()
 		}
 		d.listeners, d.servers = append(d.listeners, l), append(d.servers, server)

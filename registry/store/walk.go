@@ -162,3 +162,64 @@ func (s *Store) Noted(name string) (value string, err error) {
 	})
 	return value, classify(err)
 }
+
+// CheckFile compares what the index knows of a blob with its file, without
+// reading it. Missing when it is lost, Invalid when it has another size.
+func (s *Store) CheckFile(b BlobInfo) error {
+	info, err := os.Stat(s.blobPath(b.Digest))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.Missing, "its file is lost")
+	case err != nil:
+		return classify(err)
+	case info.Size() != b.Size:
+		return fault.New(fault.Invalid, "its file has %d bytes, had %d when it was stored", info.Size(), b.Size)
+	}
+	return nil
+}
+
+// FindBlob says what the index knows of a blob of the repository, and is no use of
+// it. Missing when it has none.
+func (s *Store) FindBlob(r Repository, d digest.Digest) (BlobInfo, error) {
+	var record blobRecord
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		found := has(tx, ownersBucket, ownerKey(d, r))
+		var err error
+		if found {
+			found, err = get(tx, blobsBucket, []byte(d), &record)
+		}
+		if err == nil && !found {
+			err = fault.New(fault.Missing, "%s has no blob %s", r, d)
+		}
+		return err
+	})
+	if err != nil {
+		return BlobInfo{}, classify(err)
+	}
+	return BlobInfo{d, record.Size, record.Stored, s.lastUse(d, record), record.Pulls + s.pendingPulls(d)}, nil
+}
+
+// RepositoryBytes is the size of all blobs that a repository has, each once,
+// manifests among them.
+func (s *Store) RepositoryBytes(r Repository) (total int64, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		add := func(key, _ []byte) (bool, error) {
+			var record blobRecord
+			found, err := get(tx, blobsBucket, []byte(lastPart(key)), &record)
+			if found {
+				total += record.Size
+			}
+			return true, err
+		}
+		if err := scan(tx, linksBucket, r.prefix(), nil, add); err != nil {
+			return err
+		}
+		return scan(tx, manifestsBucket, r.prefix(), nil, func(key, raw []byte) (bool, error) {
+			if has(tx, linksBucket, key) {
+				return true, nil
+			}
+			return add(key, raw)
+		})
+	})
+	return total, classify(err)
+}
