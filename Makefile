@@ -32,7 +32,7 @@ e2e: prepare ## run only the end-to-end tests
 	go test -count=1 -timeout 60m -v ./test/e2e/...
 
 .PHONY: soak
-soak: ## load a garden for an hour while its controllers are killed, and look for what they left
+soak: ## load a garden for an hour while its controllers are killed, and the image cache, and look for what they left or lost
 	LOAM_SOAK_DURATION=$${LOAM_SOAK_DURATION:-1h} go test -count=1 -timeout 3h -v -run TestSoak ./test/soak
 
 .PHONY: reboots

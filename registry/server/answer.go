@@ -62,8 +62,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, missing string, er
 		seconds := int64((pause.RetryAfter() + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	if status >= http.StatusInternalServerError {
+	switch {
+	case status >= http.StatusInternalServerError:
 		s.log.Error(err, "Could not answer", "method", r.Method, "path", r.URL.Path, "status", status)
+	case status == http.StatusTooManyRequests:
+		// It is an upstream that is asked too much, not who asked.
+		s.log.Info("The upstream wants to be left alone", "method", r.Method, "path", r.URL.Path, "reason", err.Error())
 	}
 	body, marshalErr := json.Marshal(map[string][]problem{"errors": problems})
 	if marshalErr != nil {

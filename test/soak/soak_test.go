@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/loam-cloud/loam/app"
+	"github.com/loam-cloud/loam/cli"
 	"github.com/loam-cloud/loam/garden/gardentest"
 )
 
@@ -37,6 +38,11 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(commandEnv) != "" {
+		err := cli.New().ExecuteContext(context.Background())
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(cli.ExitCode(err))
+	}
 	if kubeconfig := os.Getenv(kubeconfigEnv); kubeconfig != "" {
 		os.Exit(runManager(kubeconfig))
 	}
