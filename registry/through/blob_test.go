@@ -46,23 +46,28 @@ type rig struct {
 // takes is no part of it. Cache and store are closed with the test.
 func build(t *testing.T, o through.Options) *rig {
 	t.Helper()
-	return buildWith(t, o, time.Hour)
+	return buildWith(t, t.TempDir(), o, time.Hour)
+}
+
+func buildIn(t *testing.T, dir string, o through.Options) *rig {
+	t.Helper()
+	return buildWith(t, dir, o, time.Hour)
 }
 
 // hasty makes a rig for upstreams that stall. A busy host does too: what a test
 // expects has to hold then as well.
 func hasty(t *testing.T, o through.Options) *rig {
 	t.Helper()
-	return buildWith(t, o, 300*time.Millisecond)
+	return buildWith(t, t.TempDir(), o, 300*time.Millisecond)
 }
 
-func buildWith(t *testing.T, o through.Options, stall time.Duration) *rig {
+func buildWith(t *testing.T, dir string, o through.Options, stall time.Duration) *rig {
 	t.Helper()
 	u := faulty.New(7)
 	server := httptest.NewServer(u)
 	t.Cleanup(func() { u.Close(); server.Close() })
 	r := &rig{upstream: u, url: server.URL, stall: stall}
-	r.open(t, t.TempDir(), o)
+	r.open(t, dir, o)
 	return r
 }
 

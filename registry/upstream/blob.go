@@ -19,6 +19,10 @@ import (
 // something came: an upstream that cuts after every byte is no upstream.
 const mostResumes = 1000
 
+// copyBuffer is how much is read of a connection at once, in bytes: at most as
+// much as a socket holds, so that a fast upstream costs few calls of the system.
+const copyBuffer = 256 << 10
+
 // Sink takes a blob as it comes.
 type Sink interface {
 	// Size is told how long the whole blob is, before the first byte, once it is
@@ -142,7 +146,7 @@ func (c *Client) copy(t *transfer, from io.Reader, skip int64) error {
 	if _, err := io.CopyN(io.Discard, from, skip); err != nil {
 		return piece("while skipping the first %d bytes: %w", skip, ended(err))
 	}
-	if _, err := io.Copy(t, from); err != nil {
+	if _, err := io.CopyBuffer(t, from, make([]byte, copyBuffer)); err != nil {
 		if t.failed != nil {
 			return t.failed
 		}
