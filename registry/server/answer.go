@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/loam-cloud/loam/fault"
@@ -105,6 +106,9 @@ func describe(missing string, err error) (int, []problem) {
 	switch kind := fault.KindOf(err); {
 	case errors.Is(err, store.ErrDigest), kind == fault.Invalid:
 		return one(http.StatusBadRequest, codeDigestInvalid)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		// Not 429: nothing is wrong with the client, nor will it help to send less.
+		return one(http.StatusInsufficientStorage, codeUnknown)
 	case errors.Is(err, store.ErrBusy):
 		return one(http.StatusConflict, codeUploadInvalid)
 	case kind == fault.Missing:
@@ -117,13 +121,4 @@ func describe(missing string, err error) (int, []problem) {
 		return one(http.StatusServiceUnavailable, codeUnknown)
 	}
 	return one(http.StatusInternalServerError, codeUnknown)
-}
-
-// full turns a full disk into an answer of its own: nothing is wrong with the
-// client's request, nor will it help to send fewer.
-func full(err error) error {
-	if fault.KindOf(err) == fault.Exhausted {
-		return &refusal{status: http.StatusInsufficientStorage, code: codeUnknown, err: err}
-	}
-	return err
 }

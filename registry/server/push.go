@@ -27,12 +27,15 @@ func (q *request) startUpload() error {
 	}
 	p, err := q.server.store.StartUpload(q.repository)
 	if err != nil {
-		return full(err)
+		return err
 	}
 	if query.Has("digest") {
 		return q.finish(p, query.Get("digest"))
 	}
-	return errors.Join(full(p.Close()), q.progress(http.StatusAccepted, p.ID, 0))
+	if err := p.Close(); err != nil {
+		return err
+	}
+	return q.progress(http.StatusAccepted, p.ID, 0)
 }
 
 // mount links a blob of another repository that the client may read. What cannot
@@ -49,7 +52,7 @@ func (q *request) mount(d digest.Digest, from string) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, full(err)
+		return false, err
 	}
 	q.created("blobs", d)
 	return true, nil
@@ -64,7 +67,7 @@ func (q *request) continueUpload() error {
 	}
 	p, err := q.server.store.Upload(q.repository, q.route.reference)
 	if err != nil {
-		return full(err)
+		return err
 	}
 	switch q.r.Method {
 	case http.MethodPatch:
@@ -81,7 +84,10 @@ func (q *request) continueUpload() error {
 		q.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return errors.Join(full(p.Close()), q.progress(http.StatusNoContent, p.ID, p.Size()))
+	if err := p.Close(); err != nil {
+		return err
+	}
+	return q.progress(http.StatusNoContent, p.ID, p.Size())
 }
 
 func (q *request) patch(p *store.Partial) error {
@@ -92,7 +98,7 @@ func (q *request) patch(p *store.Partial) error {
 	// What arrived stays, also of a request that was cut: the client asks how much
 	// it is, and continues there.
 	if err := errors.Join(err, p.Close()); err != nil {
-		return full(err)
+		return err
 	}
 	return q.progress(http.StatusAccepted, p.ID, p.Size())
 }
@@ -166,10 +172,10 @@ func (q *request) finish(p *store.Partial, want string) error {
 		return errors.Join(refuse(http.StatusBadRequest, codeDigestInvalid, "%w", err), p.Close())
 	}
 	if err := q.receive(p); err != nil {
-		return full(errors.Join(err, p.Close()))
+		return errors.Join(err, p.Close())
 	}
 	if err := p.Commit(q.repository, d); err != nil {
-		return full(err)
+		return err
 	}
 	q.created("blobs", d)
 	return nil
@@ -222,7 +228,7 @@ func (q *request) pushManifest() error {
 	}
 	m, err := q.server.store.PutManifest(q.repository, put)
 	if err != nil {
-		return full(err)
+		return err
 	}
 	if m.Subject != "" {
 		q.w.Header().Set("OCI-Subject", m.Subject.String())

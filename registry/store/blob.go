@@ -130,12 +130,16 @@ func (s *Store) Link(r Repository, d digest.Digest) error {
 		return err
 	}
 	defer s.Pin(d)()
-	return classify(s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
 		if !has(tx, blobsBucket, []byte(d)) {
 			return fault.New(fault.Missing, "no repository has the blob %s", d)
 		}
 		return s.link(tx, r, d)
-	}))
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Missing, errors.Join(err, s.Quarantine(d, "its file is gone")))
+	}
+	return classify(err)
 }
 
 // Unlink takes a blob from the repository. Its file stays until it is collected.

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -70,12 +72,13 @@ func (s *Store) PutManifest(r Repository, p Put) (Manifest, error) {
 	return m, classify(err)
 }
 
-// writeManifest publishes the manifest's content, if it is not there already.
+// writeManifest publishes the manifest's content, if it is not there already. A
+// file that has gone bad is replaced.
 func (s *Store) writeManifest(p Put) error {
-	if info, err := os.Stat(s.blobPath(p.Digest)); err == nil && info.Size() == int64(len(p.Content)) {
+	if there, err := os.ReadFile(s.blobPath(p.Digest)); err == nil && bytes.Equal(there, p.Content) {
 		return nil
 	}
-	f, err := os.CreateTemp(s.dir+"/"+uploadsDir, "manifest-*")
+	f, err := os.CreateTemp(filepath.Join(s.dir, uploadsDir), "manifest-*")
 	if err != nil {
 		return err
 	}

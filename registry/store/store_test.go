@@ -265,6 +265,9 @@ func TestLostAndCutBlobsAreMissingAndCanBePutAgain(t *testing.T) {
 			if err := damage(filepath.Join(dir, "blobs", "sha256", d.Encoded()[:2], d.Encoded())); err != nil {
 				t.Fatal(err)
 			}
+			if name == "lost" {
+				wantKind(t, s.Link(cached, d), fault.Missing)
+			}
 			_, err := s.OpenBlob(private, d)
 			wantKind(t, err, fault.Missing)
 			if has, err := s.HasBlob(d); err != nil || has {
@@ -322,6 +325,15 @@ func TestManifestsTagsAndReferrers(t *testing.T) {
 		if all, err := s.Referrers(private, d, artifactType); err != nil || len(all) != want || want == 1 && all[0].Digest != sd {
 			t.Errorf("referrers of type %q: %v, %v", artifactType, all, err)
 		}
+	}
+	// A file that has gone bad is mended by another push.
+	path := filepath.Join(s.Dir(), "blobs", "sha256", d.Encoded()[:2], d.Encoded())
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), len(encode(t, m))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	push(t, s, private, "v1", m)
+	if got, err := s.Manifest(private, d); err != nil || !bytes.Equal(got.Content, encode(t, m)) {
+		t.Errorf("got %s, %v", got.Content, err)
 	}
 	if err := s.DeleteManifest(private, d); err != nil {
 		t.Fatal(err)

@@ -95,6 +95,10 @@ func TestManifestsAreAccepted(t *testing.T) {
 			if err := kindfile.Read(text, "/", &gardencorev1beta1.Shoot{}); err != nil {
 				t.Errorf("%s: %v", b.page, err)
 			}
+		case strings.Contains(b.text, "kind: RegistryConfiguration"):
+			if err := readRegistryConfig(b.text); err != nil {
+				t.Errorf("%s: %v", b.page, err)
+			}
 		case strings.Contains(b.text, "kind: UpConfiguration"):
 			// Read by the command's own tests; here it must only be YAML.
 			if err := yaml.Unmarshal(text, &map[string]any{}); err != nil {
