@@ -12,6 +12,7 @@ need debootstrap debootstrap
 need iptables iptables
 need busybox busybox-static
 need curl curl
+need skopeo skopeo
 command -v go >/dev/null 2>&1 || { echo "Go is missing: install the version that go.mod names, or newer" >&2; exit 1; }
 
 if [ "${#missing[@]}" -gt 0 ]; then
