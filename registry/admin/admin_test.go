@@ -166,7 +166,8 @@ func TestClientLooksAfterACacheThatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := &http.Server{Handler: admin.Handler(o), ReadHeaderTimeout: time.Minute}
-	go web.Serve(l)
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(l) }()
 	defer web.Close()
 	c, err := admin.Dial(t.Context(), socket)
 	if err != nil {
@@ -190,5 +191,9 @@ func TestClientLooksAfterACacheThatRuns(t *testing.T) {
 	}
 	if r, err := c.CollectNow(t.Context(), true); err != nil || !r.DryRun || len(r.Removed) != 0 {
 		t.Errorf("what is young goes: %+v, %v", r, err)
+	}
+	web.Close()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
 	}
 }

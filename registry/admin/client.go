@@ -69,7 +69,7 @@ func ask[T any](ctx context.Context, c *Client, method, what string) (answer T, 
 	if err != nil {
 		return answer, fault.Wrap(fault.Transient, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // all of it was read
 	decoder := json.NewDecoder(resp.Body)
 	if resp.StatusCode == http.StatusOK {
 		return answer, decoder.Decode(&answer)

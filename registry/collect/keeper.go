@@ -89,7 +89,7 @@ func (k *Keeper) Look(ctx context.Context) error {
 	if _, err := k.Retain(ctx, k.Plan.Rules, false); err != nil {
 		return err
 	}
-	if _, err := k.Collector.Collect(ctx, k.garbage(false)); err != nil {
+	if _, err := k.Collect(ctx, k.garbage(false)); err != nil {
 		return err
 	}
 	return k.Store.Note(noteCollected, k.Clock.Now().UTC().Format(time.RFC3339))
@@ -118,7 +118,7 @@ func (k *Keeper) due(note string, interval time.Duration) (bool, error) {
 	if err != nil {
 		// Never, so far: the interval begins now. Nothing is removed because a
 		// process has just been started.
-		return false, k.Store.Note(note, k.Clock.Now().UTC().Format(time.RFC3339)) //nolint:nilerr // an empty note is no error
+		return false, k.Store.Note(note, k.Clock.Now().UTC().Format(time.RFC3339))
 	}
 	return k.Clock.Since(last) >= interval, nil
 }
@@ -144,7 +144,7 @@ func (k *Keeper) scrubIfDue(ctx context.Context) error {
 func (k *Keeper) CollectNow(ctx context.Context, dryRun bool) (GarbageReport, error) {
 	k.turn.Lock()
 	defer k.turn.Unlock()
-	return k.Collector.Collect(ctx, k.garbage(dryRun))
+	return k.Collect(ctx, k.garbage(dryRun))
 }
 
 // RetainNow applies the plan's rules by hand.

@@ -151,7 +151,7 @@ func TestUsersAndTokens(t *testing.T) {
 
 func TestWhatIsCachedIsFoundByNamespaceAndCannotBeWritten(t *testing.T) {
 	r := start(t, nil)
-	text := r.encode(image("layer"))
+	text := r.encode(image())
 	repository := store.Repository{Upstream: "docker.io", Name: "library/nginx"}
 	if _, err := r.store.PutManifest(repository, store.Put{Content: []byte(text), Tag: "1", Sparse: true}); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (q *request) tags() error {
 	}
 	q.warn(stale)
 	names = q.cut(names, limit)
-	return q.json(http.StatusOK, "application/json", map[string]any{"name": q.route.name, "tags": names})
+	return q.json("application/json", map[string]any{"name": q.route.name, "tags": names})
 }
 
 // catalog lists the repositories that the client may pull from. The specification
@@ -52,7 +52,7 @@ func (q *request) catalog() error {
 			names = append(names, r.Name)
 		}
 	}
-	return q.json(http.StatusOK, "application/json", map[string]any{"repositories": q.cut(names, limit)})
+	return q.json("application/json", map[string]any{"repositories": q.cut(names, limit)})
 }
 
 // limit reads ?n=; without one there is none.
@@ -108,19 +108,19 @@ func (q *request) referrers() error {
 	if artifactType != "" {
 		q.w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
-	return q.json(http.StatusOK, ocispec.MediaTypeImageIndex, ocispec.Index{
+	return q.json(ocispec.MediaTypeImageIndex, ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: found,
 	})
 }
 
-func (q *request) json(status int, mediaType string, body any) error {
+func (q *request) json(mediaType string, body any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
 	q.w.Header().Set("Content-Type", mediaType)
 	q.w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
-	q.w.WriteHeader(status)
+	q.w.WriteHeader(http.StatusOK)
 	if q.r.Method != http.MethodHead {
 		// The client may have gone; there is nobody else to tell.
 		_, _ = q.w.Write(raw)

@@ -112,7 +112,7 @@ func (q *request) pullBlob() error {
 	if err != nil {
 		return err
 	}
-	defer content.Close()
+	defer func() { _ = content.Close() }() // it is only read
 	q.contentHeaders(d, true)
 	h.Set("Content-Type", "application/octet-stream")
 	return q.send(content, d)

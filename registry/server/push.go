@@ -41,21 +41,21 @@ func (q *request) startUpload() error {
 // mount links a blob of another repository that the client may read. What cannot
 // be mounted is uploaded: the specification wants an upload begun then.
 func (q *request) mount(d digest.Digest, from string) (bool, error) {
-	if store.CheckDigest(d) != nil || !validName(from) || !q.who.May(access.Pull, from) {
+	if possible := store.CheckDigest(d) == nil && validName(from) && q.who.May(access.Pull, from); !possible {
 		return false, nil
 	}
 	_, err := q.server.store.StatBlob(store.Repository{Name: from}, d)
 	if err == nil {
 		err = q.server.store.Link(q.repository, d)
 	}
-	if errors.Is(err, fault.Missing) {
+	switch {
+	case err == nil:
+		q.created("blobs", d)
+		return true, nil
+	case errors.Is(err, fault.Missing):
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	q.created("blobs", d)
-	return true, nil
+	return false, err
 }
 
 // continueUpload: "Pushing a blob in chunks", and its status and its end.

@@ -240,7 +240,7 @@ func (s *Server) choose(listener, ns string) (string, error) {
 
 // base: "Determining Support".
 func (q *request) base() error {
-	return q.json(http.StatusOK, "application/json", struct{}{})
+	return q.json("application/json", struct{}{})
 }
 
 // digest reads the digest that the path ends in.

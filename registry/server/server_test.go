@@ -89,7 +89,7 @@ func (r registry) want(status int, method, path, body string, headers ...string)
 }
 
 // refused checks a status and the code of the error.
-func (r registry) refused(status int, code, method, path, body string, headers ...string) answer {
+func (r registry) refused(status int, code, method, path, body string, headers ...string) {
 	r.t.Helper()
 	a := r.want(status, method, path, body, headers...)
 	var problems struct {
@@ -98,7 +98,6 @@ func (r registry) refused(status int, code, method, path, body string, headers .
 	if err := json.Unmarshal([]byte(a.body), &problems); err != nil || len(problems.Errors) == 0 || problems.Errors[0].Code != code || problems.Errors[0].Message == "" {
 		r.t.Errorf("%s %s: got %s (%v), want code %s", method, path, a.body, err, code)
 	}
-	return a
 }
 
 func (r registry) header(a answer, name, want string) {
@@ -117,11 +116,11 @@ func (r registry) pushBlob(name, content string) digest.Digest {
 }
 
 // pushImage pushes an image with one layer and returns its manifest.
-func (r registry) pushImage(name, tag, layer string) (digest.Digest, string) {
+func (r registry) pushImage(name, tag string) (digest.Digest, string) {
 	r.t.Helper()
 	r.pushBlob(name, "{}")
-	r.pushBlob(name, layer)
-	text := r.encode(image(layer))
+	r.pushBlob(name, "layer")
+	text := r.encode(image())
 	r.want(http.StatusCreated, http.MethodPut, "/v2/"+name+"/manifests/"+tag, text, "Content-Type", ocispec.MediaTypeImageManifest)
 	return digest.FromString(text), text
 }
@@ -135,10 +134,10 @@ func (r registry) encode(v any) string {
 	return string(raw)
 }
 
-func image(layer string) ocispec.Manifest {
+func image() ocispec.Manifest {
 	return ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: describe(ocispec.MediaTypeImageConfig, "{}"), Layers: []ocispec.Descriptor{describe(ocispec.MediaTypeImageLayer, layer)},
+		Config: describe(ocispec.MediaTypeImageConfig, "{}"), Layers: []ocispec.Descriptor{describe(ocispec.MediaTypeImageLayer, "layer")},
 	}
 }
 

@@ -38,7 +38,7 @@ func TestDeterminingSupport(t *testing.T) {
 // "Pulling manifests" (end-3) and "Checking if content exists in the registry".
 func TestPullingManifests(t *testing.T) {
 	r := start(t, nil)
-	d, text := r.pushImage("team/app", "v1", "layer")
+	d, text := r.pushImage("team/app", "v1")
 	for _, reference := range []string{"v1", d.String()} {
 		for _, method := range []string{get, head} {
 			a := r.want(200, method, "/v2/team/app/manifests/"+reference, "", "Accept", ocispec.MediaTypeImageManifest)
@@ -184,7 +184,7 @@ func TestMountingABlobFromAnotherRepository(t *testing.T) {
 // "Pushing Manifests" (end-7).
 func TestPushingManifests(t *testing.T) {
 	r := start(t, nil)
-	text := r.encode(image("layer"))
+	text := r.encode(image())
 	d := digest.FromString(text)
 	path := "/v2/app/manifests/"
 	r.refused(404, "MANIFEST_BLOB_UNKNOWN", put, path+"v1", text, "Content-Type", ocispec.MediaTypeImageManifest)
@@ -215,7 +215,7 @@ func TestPushingManifests(t *testing.T) {
 // "Pushing Manifests with Subject" and "Listing Referrers" (end-12a, end-12b).
 func TestReferrers(t *testing.T) {
 	r := start(t, nil)
-	subject, text := r.pushImage("app", "v1", "layer")
+	subject, text := r.pushImage("app", "v1")
 	list := func(path string) []ocispec.Descriptor {
 		t.Helper()
 		a := r.want(200, get, path, "")
@@ -233,7 +233,7 @@ func TestReferrers(t *testing.T) {
 	var pushed []digest.Digest
 	for _, artifactType := range []string{"application/signature", "application/sbom"} {
 		about := describe(ocispec.MediaTypeImageManifest, text)
-		m := image("layer")
+		m := image()
 		m.Subject, m.ArtifactType, m.Annotations = &about, artifactType, map[string]string{"of": artifactType}
 		raw := r.encode(m)
 		a := r.want(201, put, "/v2/app/manifests/"+digest.FromString(raw).String(), raw, "Content-Type", ocispec.MediaTypeImageManifest)
@@ -257,7 +257,7 @@ func TestReferrers(t *testing.T) {
 	}
 	// A subject may be pushed later, or never; an artifact without a type has its config's.
 	about := describe(ocispec.MediaTypeImageManifest, "later")
-	m := image("layer")
+	m := image()
 	m.Subject = &about
 	r.want(201, put, "/v2/app/manifests/early", r.encode(m), "Content-Type", ocispec.MediaTypeImageManifest)
 	if found := list("/v2/app/referrers/" + about.Digest.String()); len(found) != 1 || found[0].ArtifactType != ocispec.MediaTypeImageConfig {
@@ -278,7 +278,7 @@ func TestReferrers(t *testing.T) {
 func TestListingTags(t *testing.T) {
 	r := start(t, nil)
 	for _, tag := range []string{"b", "a", "C", "1.0", "d"} {
-		r.pushImage("app", tag, "layer")
+		r.pushImage("app", tag)
 	}
 	list := func(path string) ([]string, string) {
 		t.Helper()
@@ -325,8 +325,8 @@ func TestListingTags(t *testing.T) {
 // "Deleting tags", "Deleting Manifests" (end-9), "Deleting Blobs" (end-10).
 func TestContentManagement(t *testing.T) {
 	r := start(t, nil)
-	d, _ := r.pushImage("app", "v1", "layer")
-	r.pushImage("app", "v2", "layer")
+	d, _ := r.pushImage("app", "v1")
+	r.pushImage("app", "v2")
 	r.want(202, remove, "/v2/app/manifests/v1", "")
 	r.want(404, get, "/v2/app/manifests/v1", "")
 	r.want(200, get, "/v2/app/manifests/"+d.String(), "")

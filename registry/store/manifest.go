@@ -182,7 +182,7 @@ func (s *Store) Manifest(r Repository, d digest.Digest) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // it was only read
 	content := make([]byte, b.Size())
 	if _, err := io.ReadFull(b, content); err != nil {
 		return Manifest{}, classify(fmt.Errorf("reading the manifest %s: %w", d, err))

@@ -26,15 +26,14 @@ var (
 	start   = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 )
 
-func open(t *testing.T, dir string) (*store.Store, *clocktesting.FakePassiveClock) {
+func open(t *testing.T, dir string) *store.Store {
 	t.Helper()
-	clock := clocktesting.NewFakePassiveClock(start)
-	s, err := store.Open(dir, store.Options{Clock: clock})
+	s, err := store.Open(dir, store.Options{Clock: clocktesting.NewFakePassiveClock(start)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return s, clock
+	return s
 }
 
 func upload(t *testing.T, s *store.Store, r store.Repository, content string) digest.Digest {
@@ -107,7 +106,7 @@ func wantKind(t *testing.T, err error, kind fault.Kind) {
 }
 
 func TestUploadAppearsWhenItIsRight(t *testing.T) {
-	s, _ := open(t, t.TempDir())
+	s := open(t, t.TempDir())
 	p, err := s.StartUpload(private)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +137,7 @@ func TestUploadAppearsWhenItIsRight(t *testing.T) {
 }
 
 func TestWrongContentIsNeverPublished(t *testing.T) {
-	s, _ := open(t, t.TempDir())
+	s := open(t, t.TempDir())
 	d := digest.FromString("right")
 	p, err := s.Download(d)
 	if err != nil {
@@ -164,7 +163,7 @@ func TestWrongContentIsNeverPublished(t *testing.T) {
 func TestDownloadsResumeAfterRestart(t *testing.T) {
 	dir := t.TempDir()
 	d := digest.FromString("first and second")
-	s, _ := open(t, dir)
+	s := open(t, dir)
 	p, err := s.Download(d)
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +183,7 @@ func TestDownloadsResumeAfterRestart(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, _ = open(t, dir)
+	s = open(t, dir)
 	if p, err = s.Download(d); err != nil || p.Size() != 5 {
 		t.Fatalf("%d bytes are there, %v", p.Size(), err)
 	}
@@ -217,7 +216,7 @@ func TestUploadsResumeAfterRestart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, _ := open(t, dir)
+			s := open(t, dir)
 			p, err := s.StartUpload(private)
 			if err != nil {
 				t.Fatal(err)
@@ -229,7 +228,7 @@ func TestUploadsResumeAfterRestart(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s, _ = open(t, dir)
+			s = open(t, dir)
 			_, err = s.Upload(cached, p.ID)
 			wantKind(t, err, fault.Missing)
 			p, err = s.Upload(private, p.ID)
@@ -260,7 +259,7 @@ func TestLostAndCutBlobsAreMissingAndCanBePutAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, _ := open(t, dir)
+			s := open(t, dir)
 			d := upload(t, s, private, "content")
 			if err := damage(filepath.Join(dir, "blobs", "sha256", d.Encoded()[:2], d.Encoded())); err != nil {
 				t.Fatal(err)
@@ -284,7 +283,7 @@ func TestLostAndCutBlobsAreMissingAndCanBePutAgain(t *testing.T) {
 
 func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
-	s, _ := open(t, dir)
+	s := open(t, dir)
 	_, err := store.Open(dir, store.Options{LockTimeout: time.Millisecond})
 	wantKind(t, err, fault.Waiting)
 	if !errors.Is(err, store.ErrLocked) {
@@ -297,7 +296,7 @@ func TestOneProcessAtATime(t *testing.T) {
 }
 
 func TestManifestsTagsAndReferrers(t *testing.T) {
-	s, _ := open(t, t.TempDir())
+	s := open(t, t.TempDir())
 	m := image(t, "config", "layer")
 	_, err := s.PutManifest(private, store.Put{Content: encode(t, m), Tag: "v1"})
 	var refused *store.ManifestError

@@ -28,11 +28,11 @@ func (s *Store) EachFile(do func(d digest.Digest) error) error {
 		}
 		algorithm := filepath.Base(filepath.Dir(filepath.Dir(path)))
 		d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), entry.Name())
-		if CheckDigest(d) != nil || path != s.blobPath(d) {
-			// Not put there by a store: nothing that it may remove.
-			return nil
+		if CheckDigest(d) == nil && path == s.blobPath(d) {
+			return do(d)
 		}
-		return do(d)
+		// Not put there by a store: nothing that it may remove.
+		return nil
 	})
 	return classify(err)
 }
@@ -106,7 +106,7 @@ func (s *Store) Verify(d digest.Digest, reader func(io.Reader) io.Reader) (int64
 	if err != nil {
 		return 0, classify(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	verifier := d.Verifier()
 	n, err := io.Copy(verifier, reader(f))
 	if err != nil {
