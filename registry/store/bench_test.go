@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkStart opens a store with a terabyte in a million blobs, sparse files of
-// a mebibyte each, and gives out one of them.
+// a mebibyte each, and gives out one of them. Making it takes minutes.
 func BenchmarkStart(b *testing.B) {
 	const blobs = 1_000_000
 	dir := b.TempDir()
