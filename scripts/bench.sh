@@ -14,6 +14,8 @@ measure 'Landscape' 1x ./garden
 measure 'Authorize' 1s ./garden/authorization/seeds
 measure '.' 3x ./test/e2e
 measure 'Manager' 1x ./test/fleet
+measure 'Pull' 3x ./registry/through
+measure 'Manifests' 5s ./registry/through
 scripts/say "Results"
 awk '
   function host() {

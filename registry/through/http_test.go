@@ -198,3 +198,31 @@ func TestCrane(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An upstream that sends in chunks does not say how long a blob is: nobody can be
+// told before all of it is there.
+func TestLengthsThatAreNotSaid(t *testing.T) {
+	content := some(200_000)
+	d := digest.FromBytes(content)
+	cuts := 1
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		half := len(content) / 2
+		_, _ = w.Write(content[:half])
+		_ = http.NewResponseController(w).Flush()
+		if r.Method == http.MethodGet && cuts > 0 {
+			cuts--
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write(content[half:])
+	}))
+	t.Cleanup(origin.Close)
+	r := &rig{url: origin.URL, stall: time.Hour}
+	r.open(t, t.TempDir(), through.Options{})
+	front := r.serve(t, false)
+	for range 2 {
+		if a := get(t, front, d, ""); a.err != nil || !bytes.Equal(a.body, content) {
+			t.Errorf("status %d, %d bytes, %v", a.status, len(a.body), a.err)
+		}
+	}
+}
