@@ -36,6 +36,7 @@ type Upstream struct {
 	counts Counts
 	token  int
 	login  [2]string
+	demand bool
 	down   bool
 	pace   int64
 	store  string
@@ -160,8 +161,15 @@ func (u *Upstream) Next(faults ...Fault) {
 func (u *Upstream) Login(user, password string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.login = [2]string{user, password}
+	u.login, u.demand = [2]string{user, password}, true
 	u.token++
+}
+
+// Demand asks every request from now on for a token, which everybody gets.
+func (u *Upstream) Demand() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.demand = true
 }
 
 // Expire makes every token that was given useless.

@@ -201,7 +201,7 @@ func (u *Upstream) allowed(r *http.Request) bool {
 		}
 		return true
 	}
-	return u.login == [2]string{} || proof == "Bearer "+u.good()
+	return !u.demand || proof == "Bearer "+u.good()
 }
 
 func (u *Upstream) good() string { return fmt.Sprintf("token-%d", u.token) }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -97,7 +98,7 @@ func (c *Client) authorize(ctx context.Context, repository, used string, challen
 		// A changed password is seen this soon.
 		life = time.Hour
 	default:
-		one.header, life, err = c.exchange(ctx, repository, auth, ch)
+		one.header, life, err = c.exchange(ctx, c.root, repository, auth, ch)
 		if err != nil {
 			return "", err
 		}
@@ -118,14 +119,25 @@ func (c *Client) credentials(ctx context.Context) (authn.AuthConfig, error) {
 	return auth, nil
 }
 
-// exchange gets a token from the server that the challenge names.
-func (c *Client) exchange(ctx context.Context, repository string, auth authn.AuthConfig, ch *challenge) (string, time.Duration, error) {
-	insecure := c.root.Scheme == "http"
+// introduce gets a token that everybody gets, for where a redirect has led.
+func (c *Client) introduce(ctx context.Context, at *url.URL, repository string, resp *http.Response) (string, error) {
+	ch := choose(parseChallenges(resp.Header.Values("WWW-Authenticate")))
+	if ch == nil || ch.scheme != "bearer" {
+		return "", c.refused(resp)
+	}
+	header, _, err := c.exchange(ctx, at, repository, authn.AuthConfig{}, ch)
+	return header, err
+}
+
+// exchange gets a token from the server that the challenge names, for the host
+// that gave the challenge.
+func (c *Client) exchange(ctx context.Context, host *url.URL, repository string, auth authn.AuthConfig, ch *challenge) (string, time.Duration, error) {
+	insecure := host.Scheme == "http"
 	options := []name.Option{name.WeakValidation}
 	if insecure {
 		options = append(options, name.Insecure)
 	}
-	registry, err := name.NewRegistry(c.root.Host, options...)
+	registry, err := name.NewRegistry(host.Host, options...)
 	if err != nil {
 		return "", 0, fault.Wrap(fault.Invalid, err)
 	}

@@ -158,6 +158,31 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 	}
 }
 
+// registry.k8s.io redirects to registries that have tokens of their own for
+// everybody.
+func TestRedirectsToOtherRegistries(t *testing.T) {
+	other := faulty.New(1)
+	d := other.AddManifest(repository, "latest", manifestType, []byte(`{"schemaVersion":2}`))
+	nearest := httptest.NewServer(other)
+	t.Cleanup(nearest.Close)
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, nearest.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(origin.Close)
+	c := client(t, upstream.Options{Name: "test", URL: origin.URL, Attempts: 2})
+	if m, err := c.Manifest(t.Context(), repository, "latest"); err != nil || m.Digest != d || other.Counts().Tokens != 0 {
+		t.Errorf("where none is needed: got %+v, %v", m, err)
+	}
+	other.Demand()
+	if m, err := c.Manifest(t.Context(), repository, "latest"); err != nil || m.Digest != d || other.Counts().Tokens != 1 {
+		t.Errorf("where everybody needs one: got %+v, %v, %d tokens", m, err, other.Counts().Tokens)
+	}
+	other.Login("me", "secret")
+	if _, err := c.Manifest(t.Context(), repository, "latest"); err == nil {
+		t.Error("got in where only others are let in")
+	}
+}
+
 func TestRedirectsAreNotFollowedAnywhere(t *testing.T) {
 	var to string
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// mostRedirects is that of browsers and of Go's own client, halved twice:
-	// registries redirect once.
+	// mostRedirects is more than enough: registries redirect once, to where their
+	// content lies, or to the one that is nearest.
 	mostRedirects = 5
 	// mostProofs is how often one request is sent with a new token before the
 	// upstream is believed that it does not let us in.
@@ -105,9 +105,16 @@ func (c *Client) once(ctx context.Context, r request) (*http.Response, error) {
 
 func (c *Client) follow(ctx context.Context, r request, watch *watchdog) (*http.Response, error) {
 	at, header, proofs := r.url, c.authorization(r.repository), 0
+	// Whatever a redirect leads to but the upstream itself sees no credentials;
+	// it may give out tokens of its own to everybody.
+	foreign := ""
 	seen := map[string]bool{}
 	for {
-		resp, err := c.send(ctx, r, at, header, watch)
+		proof := foreign
+		if c.own(at) {
+			proof = header
+		}
+		resp, err := c.send(ctx, r, at, proof, watch)
 		if err != nil {
 			return nil, err
 		}
@@ -129,6 +136,10 @@ func (c *Client) follow(ctx context.Context, r request, watch *watchdog) (*http.
 				return nil, err
 			}
 			proofs++
+		case resp.StatusCode == http.StatusUnauthorized && !c.own(at) && foreign == "":
+			if foreign, err = c.introduce(ctx, at, r.repository, resp); err != nil {
+				return nil, err
+			}
 		case redirects(resp.StatusCode):
 			if at, err = c.next(resp, at); err != nil {
 				return nil, err
@@ -136,16 +147,15 @@ func (c *Client) follow(ctx context.Context, r request, watch *watchdog) (*http.
 			if seen[at.String()] || len(seen) == mostRedirects {
 				return nil, fault.New(fault.Transient, "%s redirects in a circle, or more than %d times: last to %s", c.o.Name, mostRedirects, at.Host)
 			}
-			seen[at.String()] = true
+			seen[at.String()], foreign = true, ""
 		default:
 			return nil, c.refused(resp)
 		}
 	}
 }
 
-// send makes one request of HTTP. Whatever a redirect leads to but the
-// upstream itself sees no credentials.
-func (c *Client) send(ctx context.Context, r request, at *url.URL, header string, watch *watchdog) (*http.Response, error) {
+// send makes one request of HTTP.
+func (c *Client) send(ctx context.Context, r request, at *url.URL, proof string, watch *watchdog) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, at.String(), nil)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err)
@@ -154,8 +164,8 @@ func (c *Client) send(ctx context.Context, r request, at *url.URL, header string
 		req.Header[key] = values
 	}
 	req.Header.Set("User-Agent", "loam-registry")
-	if header != "" && c.own(at) {
-		req.Header.Set("Authorization", header)
+	if proof != "" {
+		req.Header.Set("Authorization", proof)
 	}
 	c.count(1, 0)
 	watch.start()
