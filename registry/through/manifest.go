@@ -170,7 +170,11 @@ func (c *Cache) confirm(ctx context.Context, r store.Repository, tag string, hel
 		}
 		held = Manifest{Manifest: m}
 	}
-	return held, c.store.SetTag(r, tag, held.Digest)
+	if err := c.store.SetTag(r, tag, held.Digest); !errors.Is(err, fault.Missing) {
+		return held, err
+	}
+	// It was collected meanwhile.
+	return c.fetch(ctx, r, tag)
 }
 
 // Tags lists the tags of a repository as the upstream does; those that are
