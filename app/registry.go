@@ -31,8 +31,8 @@ import (
 const RegistrySocket = "admin.sock"
 
 // Registry runs the image cache until the context ends. The configuration has its
-// defaults and no problems. ready is called once, when all
-// listeners are open; it may be nil.
+// defaults and no problems. ready is called once, when all listeners are open; it
+// may be nil.
 //
 // Faults: Invalid for what the user has to change before it can start, Waiting
 // when another process has the folder.

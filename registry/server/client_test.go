@@ -131,6 +131,10 @@ func TestUsersAndTokens(t *testing.T) {
 		t.Error("anonymous may pull what is not public")
 	}
 	r.refused(401, "UNAUTHORIZED", get, "/v2/team/app/manifests/v1", "")
+	// Docker and skopeo ask here whether to log in; a mirror they use without.
+	r.refused(401, "UNAUTHORIZED", get, "/v2/", "")
+	r.want(200, get, "/v2/", "", "Authorization", "Bearer robot")
+	r.want(200, get, "/v2/?ns=docker.io", "")
 	for _, robot := range []authn.Authenticator{&authn.Basic{Username: "any", Password: "robot"}, &authn.Bearer{Token: "robot"}} {
 		if _, err := remote.Image(reference(t, r, "team/app:v1"), remote.WithAuth(robot)); err != nil {
 			t.Errorf("token: %v", err)

@@ -191,7 +191,10 @@ func (q *request) admit() error {
 		action = access.Push
 	}
 	if q.route.kind == base {
-		if !q.who.MayAny() {
+		// Docker and skopeo log in when this is refused, or never: who may push has to
+		// be asked here, whatever the others may without.
+		asked := q.server.guard != nil && q.who.Anonymous() && !q.repository.Cached()
+		if asked || !q.who.MayAny() {
 			return q.challenge(errors.New("log in first"))
 		}
 		return nil

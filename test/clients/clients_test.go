@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/loam-cloud/loam/registry/access"
 	"github.com/loam-cloud/loam/registry/faulty"
 	"github.com/loam-cloud/loam/registry/server"
 	"github.com/loam-cloud/loam/registry/store"
@@ -51,6 +52,12 @@ func (s source) Manifest(ctx context.Context, r store.Repository, reference stri
 
 func build(t *testing.T) *rig {
 	t.Helper()
+	return buildWith(t, nil)
+}
+
+// buildWith makes a cache that only lets in whom a guard knows.
+func buildWith(t *testing.T, guard *access.Guard) *rig {
+	t.Helper()
 	u := faulty.New(1)
 	origin := httptest.NewServer(u)
 	t.Cleanup(func() { u.Close(); origin.Close() })
@@ -65,7 +72,7 @@ func build(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	c := through.New(s, client, through.Options{TTL: time.Nanosecond, Log: testr.New(t)})
-	front := server.New(server.Options{Store: s, Sources: map[string]server.Source{"": server.Private{Store: s}, host: source{c}}, Log: testr.New(t)})
+	front := server.New(server.Options{Store: s, Sources: map[string]server.Source{"": server.Private{Store: s}, host: source{c}}, Guard: guard, Log: testr.New(t)})
 	cached, private := httptest.NewServer(front.Handler(host)), httptest.NewServer(front.Handler(""))
 	t.Cleanup(func() {
 		cached.Close()
@@ -237,13 +244,20 @@ func TestDocker(t *testing.T) {
 	run(t, "docker", "pull", own)
 }
 
-func TestSkopeo(t *testing.T) {
-	need(t, "skopeo")
-	r := build(t)
+// anyImage is a policy of skopeo.
+func anyImage(t *testing.T) string {
+	t.Helper()
 	policy := filepath.Join(t.TempDir(), "policy.json")
 	if err := os.WriteFile(policy, []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return policy
+}
+
+func TestSkopeo(t *testing.T) {
+	need(t, "skopeo")
+	r := build(t)
+	policy := anyImage(t)
 	name, own := "docker://"+r.cached+"/library/thing:v1", "docker://"+r.private+"/team/thing:v1"
 	for _, before := range []func(){r.misbehave, func() { r.upstream.Down(true) }} {
 		before()
