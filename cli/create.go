@@ -30,6 +30,7 @@ type createOptions struct {
 	workers       int
 	version       string
 	machineType   string
+	family        string
 	// controlPlaneType is machineType when empty.
 	controlPlaneType string
 	file             string
@@ -54,6 +55,7 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
   loam cluster create demo --workers 2 --kubernetes-version 1.36.3
   loam cluster create solid --control-planes 3 --workers 3
   loam cluster create small --workers 2 --machine-type local-2c-2g
+  loam cluster create both --ip-family dual
   loam cluster create -f kind.yaml
   loam cluster create test --wait=false`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -72,15 +74,17 @@ A file may be a Shoot, or a cluster file of kind (v1alpha4).`,
 	f.StringVar(&c.version, "kubernetes-version", "", "Kubernetes version, or the beginning of one, of those that have a node image (default the newest)")
 	f.StringVar(&c.machineType, "machine-type", "", "machine type of all nodes, which bounds their CPU and memory, such as local-2c-4g (default without bounds)")
 	f.StringVar(&c.controlPlaneType, "control-plane-machine-type", "", "machine type of the control plane (default that of all nodes)")
+	f.StringVar(&c.family, "ip-family", kindfile.FamilyIPv4, "addresses of nodes, pods and services: ipv4, ipv6 or dual")
 	f.StringVarP(&c.file, "filename", "f", "", "file with a Shoot or a cluster of kind; - is standard input")
 	f.BoolVar(&c.wait, "wait", true, "return once the cluster is ready")
 	f.BoolVar(&c.retain, "retain", false, "keep the nodes of a cluster that does not come up")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait")
 	kubeconfigFlag(cmd, &c.kubeconfig)
+	// The flags exist: they were made above.
 	for _, flag := range []string{"machine-type", "control-plane-machine-type"} {
-		// The flag exists: it was made above.
 		_ = cmd.RegisterFlagCompletionFunc(flag, o.completeMachineTypes)
 	}
+	_ = cmd.RegisterFlagCompletionFunc("ip-family", cobra.FixedCompletions([]string{kindfile.FamilyIPv4, kindfile.FamilyIPv6, kindfile.FamilyDual}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -185,7 +189,7 @@ func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given 
 		return nil, fault.New(fault.Invalid, "--workers: %d must not be negative", c.workers)
 	}
 	if c.file != "" {
-		for _, flag := range []string{"control-planes", "workers"} {
+		for _, flag := range []string{"control-planes", "workers", "ip-family"} {
 			if given(flag) {
 				return nil, fault.New(fault.Invalid, "--%s cannot be used with a file: write it into %s", flag, c.file)
 			}
@@ -204,6 +208,13 @@ func (c *createOptions) shoot(stdin io.Reader, p *project, args []string, given 
 		}
 	} else {
 		shoot.Spec.Provider.Workers = c.pools()
+		if given("ip-family") {
+			families, known := kindfile.Families(c.family)
+			if !known || c.family == "" {
+				return nil, fault.New(fault.Invalid, "--ip-family: %q must be %s, %s or %s", c.family, kindfile.FamilyIPv4, kindfile.FamilyIPv6, kindfile.FamilyDual)
+			}
+			shoot.Spec.Networking.IPFamilies = families
+		}
 	}
 	c.bound(shoot.Spec.Provider.Workers)
 	if len(args) == 1 {

@@ -83,6 +83,9 @@ type Spec struct {
 	DNSSearch []string
 	// Environment is passed to the machine's first process.
 	Environment map[string]string
+	// IPv6 says that the machine is of no use without an IPv6 address beside the
+	// IPv4 one. It may have one without that.
+	IPv6 bool
 	// Recover makes the machine on the disks that a lost one of the same cluster
 	// and name has left, with the address and the host ports that it had, instead
 	// of on empty ones.
@@ -98,14 +101,15 @@ type Machine struct {
 	Hostname string
 	Image    string
 	State    State
-	// Addresses are those on the machine network, the primary one first. They
-	// are known from creation on and survive restarts.
+	// Addresses are those on the machine network: an IPv4 one, and where the network
+	// has IPv6 one of that after it. They are known from creation on and survive
+	// restarts.
 	Addresses []netip.Addr
-	// Network is the range of the machine network that the primary address is in.
-	Network netip.Prefix
-	Ports   []Port
-	Labels  map[string]string
-	Created time.Time
+	// Networks are the ranges of the machine network that the addresses are in.
+	Networks []netip.Prefix
+	Ports    []Port
+	Labels   map[string]string
+	Created  time.Time
 }
 
 // File is a file to be placed in a machine.
@@ -147,7 +151,7 @@ type Inventory interface {
 	// it is. Disks that a lost machine of that name has left are removed before,
 	// unless they are to be recovered; as long as they are there nobody else gets
 	// its address. Faults: Invalid (image unknown, host port taken, disks that
-	// cannot be recovered), Missing (no disks to be recovered), Exhausted (no
+	// cannot be recovered, no IPv6 where it is needed), Missing (no disks to be recovered), Exhausted (no
 	// address left), Transient.
 	Create(ctx context.Context, spec Spec) (Machine, error)
 	// Get returns one machine. Faults: Missing, Transient.

@@ -1,6 +1,10 @@
 package nodeconfig
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // Paths and names of what has kubeadm make a control plane's files at boot.
 const (
@@ -94,10 +98,21 @@ func bootstrapFiles(n Node) []File {
 		{Path: unitPath, Content: []byte(bootstrapUnit), Mode: public},
 		{Path: wantsPath, Content: []byte(wants), Mode: public},
 	}
-	if n.PodSubnet.IsValid() {
-		// As flannel writes it: the subnet's first address, with its length.
-		gateway := netip.PrefixFrom(n.PodSubnet.Addr().Next(), n.PodSubnet.Bits())
-		files = append(files, File{Path: subnetPath, Content: []byte("FLANNEL_SUBNET=" + gateway.String() + "\n"), Mode: public})
+	if len(n.PodSubnets) > 0 {
+		files = append(files, File{Path: subnetPath, Content: []byte(lease(n.PodSubnets)), Mode: public})
 	}
 	return files
+}
+
+// lease says subnets as flannel does: each by its first address, with its length.
+func lease(subnets []netip.Prefix) string {
+	var text strings.Builder
+	for _, subnet := range subnets {
+		name := "FLANNEL_SUBNET"
+		if subnet.Addr().Is6() {
+			name = "FLANNEL_IPV6_SUBNET"
+		}
+		fmt.Fprintf(&text, "%s=%s\n", name, netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits()))
+	}
+	return text.String()
 }

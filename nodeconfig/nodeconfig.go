@@ -82,9 +82,10 @@ type Node struct {
 	// Taints are those that the node registers with. On a control plane they
 	// replace kubeadm's own taint; empty leaves the node schedulable.
 	Taints []corev1.Taint
-	// PodSubnet is the subnet of the node's pods, an IPv4 one, where Loam's network
-	// is used and it is known before the node is: on the first control plane.
-	PodSubnet netip.Prefix
+	// PodSubnets are those of the node's pods, one of each family that the cluster
+	// has, where Loam's network is used and they are known before the node is: on the
+	// control plane.
+	PodSubnets []netip.Prefix
 	// MaxPods is the kubelet's limit; zero means the kubelet's default.
 	MaxPods int32
 	// CPUs and MemoryBytes bound a container, which then tells its kubelet; zero means

@@ -120,8 +120,10 @@ func validateNode(n Node, c Cluster) field.ErrorList {
 	for i, taint := range n.Taints {
 		all = append(all, validateTaint(at.Child("taints").Index(i), taint)...)
 	}
-	if n.PodSubnet.IsValid() && (!n.PodSubnet.Addr().Is4() || n.PodSubnet != n.PodSubnet.Masked()) {
-		all = append(all, field.Invalid(at.Child("podSubnet"), n.PodSubnet.String(), "must be a subnet of IPv4 addresses"))
+	for i, subnet := range n.PodSubnets {
+		if !subnet.IsValid() || subnet != subnet.Masked() || !within(c.PodCIDR, subnet.Addr()) {
+			all = append(all, field.Invalid(at.Child("podSubnets").Index(i), subnet.String(), "must be a subnet of the cluster's podCIDR "+c.PodCIDR))
+		}
 	}
 	if !(n.CPUs >= 0) || math.IsInf(n.CPUs, 0) {
 		all = append(all, field.Invalid(at.Child("cpus"), n.CPUs, "must be a number of processors, or 0 for no bound"))
@@ -142,13 +144,21 @@ func validateAddress(at *field.Path, address netip.Addr, c Cluster) field.ErrorL
 	}
 	var all field.ErrorList
 	for name, value := range map[string]string{"podCIDR": c.PodCIDR, "serviceCIDR": c.ServiceCIDR} {
-		for text := range strings.SplitSeq(value, ",") {
-			if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Contains(address) {
-				all = append(all, field.Invalid(at, address.String(), fmt.Sprintf("must not be in the cluster's %s %s", name, value)))
-			}
+		if within(value, address) {
+			all = append(all, field.Invalid(at, address.String(), fmt.Sprintf("must not be in the cluster's %s %s", name, value)))
 		}
 	}
 	return all
+}
+
+// within tells whether an address is in one of several ranges.
+func within(ranges string, address netip.Addr) bool {
+	for text := range strings.SplitSeq(ranges, ",") {
+		if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Contains(address) {
+			return true
+		}
+	}
+	return false
 }
 
 func validateLabel(at *field.Path, key, value string) field.ErrorList {

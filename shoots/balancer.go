@@ -118,7 +118,7 @@ func (r *run) replaceBalancer(ctx context.Context) error {
 func (r *run) controlPlaneMembers() []nodeconfig.Member {
 	all := make([]nodeconfig.Member, len(r.controlPlanes))
 	for i, m := range r.controlPlanes {
-		all[i] = nodeconfig.Member{Name: m.Hostname, Address: m.Addresses[0]}
+		all[i] = nodeconfig.Member{Name: m.Hostname, Address: r.cluster.addresses(m.Machine)[0]}
 	}
 	return all
 }

@@ -9,7 +9,6 @@ package shoots
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,7 +31,9 @@ type Cluster struct {
 	KubernetesVersion string
 	// Image is what machines boot from, in the driver's terms.
 	Image string
-	// PodCIDR, ServiceCIDR and DNSDomain are the cluster's own networks and name.
+	// PodCIDR, ServiceCIDR and DNSDomain are the cluster's own networks and name: one
+	// range each, or one of each family with a comma between. The first is of the
+	// family in which nodes reach each other.
 	PodCIDR, ServiceCIDR string
 	DNSDomain            string
 	// KubeProxyMode is iptables, nftables, ipvs or none; empty means the default of
@@ -129,23 +130,6 @@ func (c *Cluster) members(role v1alpha1.MachineRole) []member {
 	return all
 }
 
-// nodeSubnetBits is the length of a node's subnet (the default of the controller
-// manager's --node-cidr-mask-size).
-const nodeSubnetBits = 24
-
-// subnet is that of a control plane's node, by its place: the one that a controller
-// manager might give to it too. It is not valid where Loam has no say in that.
-func (c *Cluster) subnet(place int) netip.Prefix {
-	pods, err := netip.ParsePrefix(c.PodCIDR)
-	if err != nil || !c.DefaultNetwork || !pods.Addr().Is4() || pods.Bits() > nodeSubnetBits || place >= 1<<(nodeSubnetBits-pods.Bits()) {
-		return netip.Prefix{}
-	}
-	first := binary.BigEndian.Uint32(pods.Addr().AsSlice())
-	address := [4]byte{}
-	binary.BigEndian.PutUint32(address[:], first+uint32(place)<<(32-nodeSubnetBits))
-	return netip.PrefixFrom(netip.AddrFrom4(address), nodeSubnetBits)
-}
-
 // all are the members that are nodes, the control plane first.
 func (c *Cluster) all() []member {
 	return append(c.members(v1alpha1.RoleControlPlane), c.members(v1alpha1.RoleWorker)...)
@@ -200,6 +184,7 @@ func (c *Cluster) contradictions(existing []machines.Machine) []string {
 }
 
 func (c *Cluster) spec(m member) machines.Spec {
+	_, ipv6 := c.families()
 	s := machines.Spec{
 		Cluster:  c.ID,
 		Name:     m.name,
@@ -209,6 +194,7 @@ func (c *Cluster) spec(m member) machines.Spec {
 		CPUs:     m.pool.CPUs, MemoryBytes: m.pool.MemoryBytes,
 		Mounts: m.pool.Mounts,
 		Ports:  m.pool.Ports,
+		IPv6:   ipv6,
 		// Names outside are looked up by pods too, which get them from their node.
 		DNSSearch: c.DNSSearch,
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 
@@ -19,13 +20,14 @@ type etcdMember struct {
 
 // etcdScript asks the etcd of a machine, which answers JSON over HTTP as well as
 // gRPC. kubectl is the one program of a node image that speaks TLS with a
-// certificate of its own.
+// certificate of its own. It listens on the loopback address of the cluster's first
+// family.
 //
 //	$1 path
 //	$2 request
 const etcdScript = `
 pki=/etc/kubernetes/pki/etcd
-printf %s "$2" | kubectl --kubeconfig=/dev/null --server=https://127.0.0.1:2379 --request-timeout=20s --certificate-authority=$pki/ca.crt \
+printf %s "$2" | kubectl --kubeconfig=/dev/null --server=https://localhost:2379 --request-timeout=20s --certificate-authority=$pki/ca.crt \
   --client-certificate=$pki/healthcheck-client.crt --client-key=$pki/healthcheck-client.key create --raw "$1" -f -
 `
 
@@ -80,6 +82,6 @@ func (r *run) forgetMembers(ctx context.Context) error {
 func (r *run) reachesControlPlane(at string) bool {
 	parsed, err := url.Parse(at)
 	return err == nil && slices.ContainsFunc(r.controlPlanes, func(m controlPlane) bool {
-		return m.Addresses[0].String() == parsed.Hostname()
+		return slices.ContainsFunc(m.Addresses, func(a netip.Addr) bool { return a.String() == parsed.Hostname() })
 	})
 }

@@ -115,13 +115,13 @@ func (r *run) controlPlaneFiles(m controlPlane) ([]nodeconfig.File, error) {
 	}
 	node := r.node(m.Machine, m.member.pool)
 	if !r.cluster.Established {
-		node.PodSubnet = r.cluster.subnet(m.place)
+		node.PodSubnets = r.cluster.subnets(m.place)
 	}
 	files, err := nodeconfig.InitFiles(r.clusterOf(m.Machine), node, token)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	own, err := r.authorities.kubeletFiles(node.Name, "https://"+endpoint(m.Machine), r.Clock.Now())
+	own, err := r.authorities.kubeletFiles(node.Name, "https://"+r.endpoint(m.Machine), r.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (r *run) release(ctx context.Context) error {
 	return each(ctx, fresh[1:], start)
 }
 
-// introduce makes a control plane's node known, with the subnet that its machine
+// introduce makes a control plane's node known, with the subnets that its machine
 // already works with. The kubelet may have done the former meanwhile. Until the
 // kubelet has written what it can give, it trusts what it reads, and refuses static
 // pods for good that do not fit into a node of nothing.
@@ -253,13 +253,16 @@ func (r *run) release(ctx context.Context) error {
 // To a node that is there a kubelet gives no labels and taints of its own, so where
 // its user has a say in these it goes first, which takes seconds longer.
 func (r *run) introduce(ctx context.Context, m controlPlane) error {
-	subnet := r.cluster.subnet(m.place)
-	if !subnet.IsValid() {
+	var subnets []string
+	for _, subnet := range r.cluster.subnets(m.place) {
+		subnets = append(subnets, subnet.String())
+	}
+	if len(subnets) == 0 {
 		return nil
 	}
 	set := func(node *corev1.Node) {
 		if node.Spec.PodCIDR == "" {
-			node.Spec.PodCIDR, node.Spec.PodCIDRs = subnet.String(), []string{subnet.String()}
+			node.Spec.PodCIDR, node.Spec.PodCIDRs = subnets[0], subnets
 		}
 	}
 	node := &corev1.Node{
@@ -452,13 +455,13 @@ func (r *run) joinWorkers(ctx context.Context) error {
 // insideEndpoint is where nodes reach the API server.
 func (r *run) insideEndpoint() string {
 	if len(r.cluster.balancer()) > 0 {
-		return endpoint(r.balancer)
+		return r.endpoint(r.balancer)
 	}
-	return endpoint(r.controlPlanes[0].Machine)
+	return r.endpoint(r.controlPlanes[0].Machine)
 }
 
-func endpoint(m machines.Machine) string {
-	return netip.AddrPortFrom(m.Addresses[0], APIServerPort).String()
+func (r *run) endpoint(m machines.Machine) string {
+	return netip.AddrPortFrom(r.cluster.addresses(m)[0], APIServerPort).String()
 }
 
 // clusterOf is the cluster as a machine of the control plane has it, whose version
@@ -475,6 +478,7 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 	if host := c.APIServer.HostAddress; host.IsValid() && !host.IsUnspecified() && host.String() != "127.0.0.1" {
 		sans = append(sans, host.String())
 	}
+	sans = append(sans, r.furtherNames()...)
 	return nodeconfig.Cluster{
 		Name:              c.Name,
 		KubernetesVersion: c.KubernetesVersion,
@@ -489,6 +493,27 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 		Patches:           c.Patches,
 		ControlPlanes:     r.controlPlaneMembers(),
 	}
+}
+
+// furtherNames are those of the API servers in a cluster with IPv6: kubeadm names the
+// first address of each machine only.
+func (r *run) furtherNames() []string {
+	if _, ipv6 := r.cluster.families(); !ipv6 {
+		return nil
+	}
+	names := []string{netip.IPv6Loopback().String()}
+	all := []machines.Machine{r.balancer}
+	for _, m := range r.controlPlanes {
+		all = append(all, m.Machine)
+	}
+	for _, m := range all {
+		for i, a := range r.cluster.addresses(m) {
+			if i > 0 {
+				names = append(names, a.String())
+			}
+		}
+	}
+	return names
 }
 
 // progress is how far kubeadm has come in a machine.
@@ -527,8 +552,13 @@ func (r *run) condition(ctx context.Context, m machines.Machine) (condition, err
 
 // node is what a machine is to be configured as.
 func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
+	addresses := r.cluster.addresses(m)
+	var second netip.Addr
+	if len(addresses) > 1 {
+		second = addresses[1]
+	}
 	return nodeconfig.Node{
-		Name: m.Hostname, Role: pool.Role, Address: m.Addresses[0],
+		Name: m.Hostname, Role: pool.Role, Address: addresses[0], SecondAddress: second,
 		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Kubelet: pool.Kubelet, Patches: pool.Patches,
 		CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes,
 	}

@@ -2,6 +2,7 @@ package shoots
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/loam-cloud/loam/fault"
@@ -17,9 +18,13 @@ func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
 		return nil
 	}
 	c := r.cluster
+	near := slices.Concat(strings.Split(c.PodCIDR, ","), strings.Split(c.ServiceCIDR, ","))
+	for _, network := range m.Networks {
+		near = append(near, network.String())
+	}
 	files, err := nodeconfig.Outside{
 		Proxy:             c.Proxy,
-		Near:              []string{c.PodCIDR, c.ServiceCIDR, m.Network.String()},
+		Near:              near,
 		DNSDomain:         c.DNSDomain,
 		ContainerdPatches: c.ContainerdPatches,
 	}.Files()

@@ -19,6 +19,9 @@ type ControlPlaneConfig struct {
 	DNSSearch *[]string `json:"dnsSearch,omitempty"`
 	// Proxy is how nodes reach the world outside.
 	Proxy *Proxy `json:"proxy,omitempty"`
+	// IPv6 are the ranges of IPv6 of a cluster of both families, for which a Shoot has
+	// words for those of IPv4 only.
+	IPv6 *Ranges `json:"ipv6,omitempty"`
 	// KubeadmPatches are for the configuration of every node.
 	KubeadmPatches `json:",inline"`
 	// ContainerdConfigPatches are TOML documents that are merged into containerd's
@@ -54,6 +57,15 @@ type Listener struct {
 	Address string `json:"address,omitempty"`
 	// Port is a free one when zero.
 	Port int32 `json:"port,omitempty"`
+}
+
+// Ranges are those of addresses inside a cluster.
+// +k8s:openapi-gen=false
+type Ranges struct {
+	// Pods is fd00:10:244::/56 when empty.
+	Pods string `json:"pods,omitempty"`
+	// Services is fd00:10:96::/112 when empty.
+	Services string `json:"services,omitempty"`
 }
 
 // Proxy has the meaning of the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY.

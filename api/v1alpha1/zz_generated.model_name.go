@@ -61,6 +61,11 @@ func (in Proxy) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Ranges) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.Ranges"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in WorkerConfig) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.WorkerConfig"
 }

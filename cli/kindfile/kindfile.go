@@ -105,10 +105,11 @@ func Read(text []byte, folder string, shoot *gardencorev1beta1.Shoot) error {
 	if c.Kind != Kind {
 		problems = append(problems, field.NotSupported(field.NewPath("kind"), c.Kind, []string{Kind}))
 	}
-	problems = append(problems, c.Networking.read(shoot)...)
+	ranges, wrong := c.Networking.read(shoot)
+	problems = append(problems, wrong...)
 	problems = append(problems, c.components(shoot)...)
-	problems = append(problems, c.controlPlaneConfig(shoot)...)
-	problems = append(problems, readNodes(c.Nodes, folder, shoot)...)
+	problems = append(problems, c.controlPlaneConfig(shoot, ranges)...)
+	problems = append(problems, readNodes(c.Nodes, folder, c.Networking.IPFamily, shoot)...)
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
 		return fault.New(fault.Invalid, "kind's cluster file: %w", problems.ToAggregate())

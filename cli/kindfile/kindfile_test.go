@@ -76,7 +76,7 @@ kubeadmConfigPatches: ["kind: Cluster"]
 kubeadmConfigPatchesJSON6902: [{group: kubeadm.k8s.io, version: v1beta3, kind: ClusterConfiguration, patch: '[{op: fly, path: /a}]'}]
 containerdConfigPatches: ["= b"]
 containerdConfigPatchesJSON6902: ["a: b"]
-networking: {ipFamily: dual, apiServerPort: 70000, apiServerAddress: here, kubeProxyMode: magic, dnsSearch: [a_b]}
+networking: {ipFamily: both, apiServerPort: 70000, apiServerAddress: here, kubeProxyMode: magic, dnsSearch: [a_b]}
 nodes:
 - role: worker
   extraMounts: [{hostPath: /a, containerPath: b, propagation: Some}]
@@ -105,6 +105,11 @@ nodes:
 		"control planes that differ": {
 			head + "nodes: [{role: control-plane}, {role: control-plane, labels: {a: b}}, {role: control-plane}]\n", []string{"nodes[1]", "have to be alike"},
 		},
+		"ranges of the other family":  {head + "networking: {ipFamily: ipv6, podSubnet: 10.0.0.0/16}\n", []string{"networking.podSubnet", `"10.0.0.0/16"`, "must be a range of IPv6"}},
+		"a range of IPv6":             {head + "networking: {serviceSubnet: 'fd00::/112'}\n", []string{"networking.serviceSubnet", "must be a range of IPv4", "unless ipFamily"}},
+		"two ranges of one family":    {head + "networking: {podSubnet: '10.0.0.0/16,fd00::/56'}\n", []string{"networking.podSubnet", "need ipFamily: dual"}},
+		"two ranges out of order":     {head + "networking: {ipFamily: dual, podSubnet: 'fd00::/56,10.0.0.0/16'}\n", []string{"networking.podSubnet", "10.244.0.0/16,fd00:10:244::/56"}},
+		"ranges that kubeadm refuses": {head + "networking: {ipFamily: dual, podSubnet: '10.0.0.0/16,fd00::/40', serviceSubnet: '10.1.0.0/16,fd01::/64'}\n", []string{"networking.podSubnet: Invalid value: \"fd00::/40\"", "networking.serviceSubnet: Invalid value: \"fd01::/64\""}},
 		"one port for two": {
 			head + "nodes: [{extraPortMappings: [{containerPort: 80, hostPort: 8080}]}, {role: worker, extraPortMappings: [{containerPort: 80, hostPort: 8080}]}]\n",
 			[]string{"nodes[1].extraPortMappings[0].hostPort", "nodes[0].extraPortMappings[0].hostPort has this port"},

@@ -14,30 +14,21 @@ import (
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
 
-// defaultPodSubnet and defaultServiceSubnet are what kind uses when a file says
-// nothing: the quick start of kind documents them.
+// defaultPodSubnet and defaultServiceSubnet are what kind uses for IPv4 when a file
+// says nothing: the quick start of kind documents them.
 const (
 	defaultPodSubnet     = "10.244.0.0/16"
 	defaultServiceSubnet = "10.96.0.0/16"
 )
 
-func (n networking) read(shoot *gardencorev1beta1.Shoot) field.ErrorList {
+// read returns the ranges for which a Shoot has no word.
+func (n networking) read(shoot *gardencorev1beta1.Shoot) (*v1alpha1.Ranges, field.ErrorList) {
 	path := field.NewPath("networking")
-	var problems field.ErrorList
-	if n.IPFamily != "" && n.IPFamily != "ipv4" {
-		problems = append(problems, field.Invalid(path.Child("ipFamily"), n.IPFamily, "the machines of this host have IPv4 addresses only: leave it out, or write ipv4"))
-	}
 	if shoot.Spec.Networking == nil {
 		shoot.Spec.Networking = &gardencorev1beta1.Networking{}
 	}
 	to := shoot.Spec.Networking
-	to.Pods, to.Services = ptr.To(defaultPodSubnet), ptr.To(defaultServiceSubnet)
-	if n.PodSubnet != "" {
-		to.Pods = ptr.To(n.PodSubnet)
-	}
-	if n.ServiceSubnet != "" {
-		to.Services = ptr.To(n.ServiceSubnet)
-	}
+	ranges, problems := n.families(to)
 	if n.DisableDefaultCNI {
 		to.Type = ptr.To("none")
 	}
@@ -57,13 +48,13 @@ func (n networking) read(shoot *gardencorev1beta1.Shoot) field.ErrorList {
 	default:
 		problems = append(problems, field.NotSupported(path.Child("kubeProxyMode"), n.KubeProxyMode, []string{"iptables", "nftables", "ipvs", "none"}))
 	}
-	return problems
+	return ranges, problems
 }
 
 // controlPlaneConfig is what a Shoot has no word for and all nodes share.
-func (c cluster) controlPlaneConfig(shoot *gardencorev1beta1.Shoot) field.ErrorList {
+func (c cluster) controlPlaneConfig(shoot *gardencorev1beta1.Shoot, ranges *v1alpha1.Ranges) field.ErrorList {
 	config := v1alpha1.ControlPlaneConfig{
-		DNSSearch: c.Networking.DNSSearch, KubeadmPatches: c.KubeadmPatches,
+		IPv6: ranges, DNSSearch: c.Networking.DNSSearch, KubeadmPatches: c.KubeadmPatches,
 		ContainerdConfigPatches: c.ContainerdConfigPatches, ContainerdConfigPatchesJSON6902: c.ContainerdConfigPatchesJSON6902,
 	}
 	if n := c.Networking; n.APIServerAddress != "" || n.APIServerPort != 0 {

@@ -20,11 +20,15 @@ const (
 )
 
 // readNodes makes a pool of all workers that are alike.
-func readNodes(nodes []node, folder string, shoot *gardencorev1beta1.Shoot) field.ErrorList {
+func readNodes(nodes []node, folder, family string, shoot *gardencorev1beta1.Shoot) field.ErrorList {
 	if len(nodes) == 0 {
 		nodes = []node{{Role: roleControlPlane}}
 	}
-	r := reader{folder: folder, taken: map[string]string{}}
+	r := reader{folder: folder, everywhere: "0.0.0.0", taken: map[string]string{}}
+	if family == FamilyIPv6 {
+		// What comes in by IPv4 would go to nodes by IPv4.
+		r.everywhere = "::"
+	}
 	var workers []gardencorev1beta1.Worker
 	for i, n := range nodes {
 		path := field.NewPath("nodes").Index(i)
@@ -55,6 +59,8 @@ func readNodes(nodes []node, folder string, shoot *gardencorev1beta1.Shoot) fiel
 // reader reads nodes one after the other.
 type reader struct {
 	folder string
+	// everywhere is all addresses of the host.
+	everywhere string
 	// taken has the ports of the host that nodes before have, and where that is
 	// said.
 	taken map[string]string
@@ -77,7 +83,7 @@ func (r *reader) worker(n node, path *field.Path) gardencorev1beta1.Worker {
 		})
 	}
 	for _, p := range n.ExtraPortMappings {
-		config.ExtraPortMappings = append(config.ExtraPortMappings, p.converted())
+		config.ExtraPortMappings = append(config.ExtraPortMappings, p.converted(r.everywhere))
 	}
 	if equality.Semantic.DeepEqual(config, v1alpha1.WorkerConfig{}) {
 		return w
@@ -99,10 +105,10 @@ func (r *reader) worker(n node, path *field.Path) gardencorev1beta1.Worker {
 
 // converted has kind's defaults: without an address a port is published on all
 // of the host's, and both 0 and -1 stand for a free port.
-func (p portMapping) converted() v1alpha1.PortMapping {
+func (p portMapping) converted(everywhere string) v1alpha1.PortMapping {
 	m := v1alpha1.PortMapping(p)
 	if m.ListenAddress == "" {
-		m.ListenAddress = "0.0.0.0"
+		m.ListenAddress = everywhere
 	}
 	if m.HostPort == -1 {
 		m.HostPort = 0

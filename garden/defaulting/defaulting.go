@@ -14,6 +14,7 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core/v1beta1"
 
 	"github.com/loam-cloud/loam/garden/offers"
+	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
 
 // NetworkingType is the network that a cluster gets when its Shoot names none
@@ -117,7 +118,10 @@ func fillNetworks(shoot *core.Shoot, facts Facts) {
 		pods = orElse(facts.Seed.Spec.Networks.ShootDefaults.Pods, pods)
 		services = orElse(facts.Seed.Spec.Networks.ShootDefaults.Services, services)
 	}
-	if !core.IsIPv6SingleStack(networking.IPFamilies) {
+	switch ipv6 := core.IsIPv6SingleStack(networking.IPFamilies); {
+	case ipv6 && shoot.Spec.Provider.Type == ProviderLocal:
+		networking.Pods, networking.Services = new(orElse(networking.Pods, provider.DefaultPods6)), new(orElse(networking.Services, provider.DefaultServices6))
+	case !ipv6:
 		if networking.Pods == nil && !overlapsAny(pods, networking.Services, networking.Nodes) {
 			networking.Pods = &pods
 		}

@@ -61,6 +61,9 @@ func (d *Driver) create(ctx context.Context, spec machines.Spec) (machines.Machi
 		return machines.Machine{}, err
 	}
 	if len(existing) > 0 && !existing[0].leaving() {
+		if spec.IPv6 && !existing[0].place.address6.IsValid() {
+			return machines.Machine{}, fault.New(fault.Invalid, "it was made without an IPv6 address, and gets none any more: delete its cluster and create it again")
+		}
 		return existing[0].machine, nil
 	}
 	if len(existing) > 0 {
@@ -245,17 +248,20 @@ func (d *Driver) reserve(ctx context.Context, spec machines.Spec, before *placem
 	if err != nil {
 		return nil, err
 	}
+	if spec.IPv6 && !net.subnet6.IsValid() {
+		return nil, d.withoutIPv6(net)
+	}
 	taken := d.takenAddresses(result.Items)
-	var address netip.Addr
+	place := &placement{subnet: net.subnet, subnet6: net.subnet6, ports: ports}
 	if before != nil {
-		address, err = sameAddress(net, taken, before.address)
-	} else {
-		address, err = d.anyAddress(ctx, net, taken)
+		err = sameAddresses(net, taken, before)
+		place.address, place.address6 = before.address, before.address6
+	} else if place.address, err = d.anyAddress(ctx, net, taken); err == nil {
+		place.address6 = net.beside(place.address)
 	}
 	if err != nil {
 		return nil, err
 	}
-	place := &placement{address: address, subnet: net.subnet, ports: ports}
 	d.reserved = append(d.reserved, place)
 	return place, nil
 }
@@ -269,12 +275,12 @@ func (d *Driver) release(place *placement) {
 func (d *Driver) takenAddresses(items []container.Summary) map[netip.Addr]bool {
 	taken := map[netip.Addr]bool{}
 	for _, place := range d.reserved {
-		taken[place.address] = true
+		taken[place.address], taken[place.address6] = true, true
 	}
 	for _, item := range items {
 		if item.Labels[LabelInstance] == d.instance {
-			if address, err := netip.ParseAddr(item.Labels[labelAddress]); err == nil {
-				taken[address] = true
+			if place, err := readPlace(item.Labels); err == nil {
+				taken[place.address], taken[place.address6] = true, true
 			}
 		}
 		// A user may have put a container of his own on the network.
@@ -282,9 +288,9 @@ func (d *Driver) takenAddresses(items []container.Summary) map[netip.Addr]bool {
 			continue
 		}
 		endpoint := item.NetworkSettings.Networks[d.instance]
-		taken[endpoint.IPAddress] = true
-		if endpoint.IPAMConfig != nil {
-			taken[endpoint.IPAMConfig.IPv4Address] = true
+		taken[endpoint.IPAddress], taken[endpoint.GlobalIPv6Address] = true, true
+		if config := endpoint.IPAMConfig; config != nil {
+			taken[config.IPv4Address], taken[config.IPv6Address] = true, true
 		}
 	}
 	return taken

@@ -33,6 +33,10 @@ type bridge struct {
 	created int64
 	subnet  netip.Prefix
 	gateway netip.Addr
+	// subnet6 is not valid where the network has no IPv6; without6 is the daemon's
+	// reason where it should have.
+	subnet6  netip.Prefix
+	without6 string
 }
 
 // ensureNetwork returns the network of the installation, made when it is not
@@ -81,8 +85,11 @@ func (d *Driver) network(ctx context.Context) (*bridge, error) {
 			return nil, fault.New(fault.Invalid,
 				"there is a network %q that is not Loam's: remove it with `docker network rm %s`, or use another name of the installation", d.instance, item.ID)
 		}
-		subnet, gateway := ipv4(item.IPAM)
-		ours = append(ours, bridge{id: item.ID, created: item.Created.UnixNano(), subnet: subnet, gateway: gateway})
+		subnet, gateway := ranges(item.IPAM, netip.Addr.Is4)
+		subnet6, _ := ranges(item.IPAM, netip.Addr.Is6)
+		ours = append(ours, bridge{
+			id: item.ID, created: item.Created.UnixNano(), subnet: subnet, gateway: gateway, subnet6: subnet6, without6: item.Labels[labelWithout6],
+		})
 	}
 	if len(ours) == 0 {
 		return nil, nil
@@ -99,9 +106,10 @@ func (d *Driver) network(ctx context.Context) (*bridge, error) {
 	return &ours[0], nil
 }
 
-func ipv4(ipam network.IPAM) (netip.Prefix, netip.Addr) {
+// ranges finds the range of one family, and its gateway.
+func ranges(ipam network.IPAM, family func(netip.Addr) bool) (netip.Prefix, netip.Addr) {
 	for _, config := range ipam.Config {
-		if config.Subnet.IsValid() && config.Subnet.Addr().Is4() {
+		if config.Subnet.IsValid() && family(config.Subnet.Addr()) {
 			return config.Subnet, config.Gateway
 		}
 	}
@@ -109,14 +117,11 @@ func ipv4(ipam network.IPAM) (netip.Prefix, netip.Addr) {
 }
 
 func (d *Driver) createNetwork(ctx context.Context) error {
-	subnet, err := d.chooseSubnet(ctx)
+	subnet, subnet6, err := d.chooseSubnets(ctx)
 	if err != nil {
 		return err
 	}
-	ipam := &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet, Gateway: subnet.Addr().Next(), IPRange: upperHalf(subnet)}}}
-	_, err = d.client.NetworkCreate(ctx, d.instance, client.NetworkCreateOptions{
-		Driver: "bridge", IPAM: ipam, Labels: map[string]string{LabelInstance: d.instance},
-	})
+	err = d.createBridge(ctx, subnet, subnet6)
 	if errdefs.IsPermissionDenied(err) || errdefs.IsInternal(err) {
 		// Daemons answer so when another network has the range.
 		return fault.New(fault.Exhausted, "range %s: %w", subnet, err)
@@ -124,38 +129,47 @@ func (d *Driver) createNetwork(ctx context.Context) error {
 	return d.classify(err)
 }
 
-// upperHalf is where the daemon takes addresses from for containers that ask for
-// none: machines have theirs from below, and find them free when they come back.
-func upperHalf(subnet netip.Prefix) netip.Prefix {
-	first := subnet.Masked().Addr().As4()
-	first[subnet.Bits()/8] |= 0x80 >> (subnet.Bits() % 8)
-	return netip.PrefixFrom(netip.AddrFrom4(first), subnet.Bits()+1)
-}
-
-// chooseSubnet returns the range for a new network: the one that machines or the
-// disks of lost ones remember, the configured one, or one that the daemon finds
-// free on its host.
-func (d *Driver) chooseSubnet(ctx context.Context) (netip.Prefix, error) {
+// chooseSubnets returns the ranges for a new network, of IPv4 and of IPv6: those that
+// machines or the disks of lost ones remember, else the configured one or one that
+// the daemon finds free on its host, and one of chance.
+func (d *Driver) chooseSubnets(ctx context.Context) (subnet, subnet6 netip.Prefix, err error) {
 	records, err := d.records(ctx, "", "")
 	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if len(records) > 0 {
-		return records[0].subnet, nil
+		return subnet, subnet6, err
 	}
 	left, err := d.leftVolumes(ctx, "", "")
 	if err != nil {
-		return netip.Prefix{}, err
+		return subnet, subnet6, err
+	}
+	var places []*placement
+	for _, r := range records {
+		places = append(places, r.place)
 	}
 	for _, v := range left {
 		if place, err := readPlace(v.Labels); err == nil {
-			return place.subnet, nil
+			places = append(places, place)
 		}
 	}
-	if d.subnet.IsValid() {
-		return d.subnet, nil
+	if len(places) > 0 {
+		subnet = places[0].subnet
 	}
-	return d.freeSubnet(ctx)
+	for _, place := range places {
+		if place.subnet6.IsValid() {
+			subnet6 = place.subnet6
+			break
+		}
+	}
+	if !subnet6.IsValid() {
+		subnet6 = d.localRange()
+	}
+	switch {
+	case subnet.IsValid():
+		return subnet, subnet6, nil
+	case d.subnet.IsValid():
+		return d.subnet, subnet6, nil
+	}
+	subnet, err = d.freeSubnet(ctx)
+	return subnet, subnet6, err
 }
 
 // freeSubnet has the daemon choose a range, by a network that is removed at
@@ -178,7 +192,7 @@ func (d *Driver) freeSubnet(ctx context.Context) (netip.Prefix, error) {
 		if item.Labels[LabelInstance] != d.instance || item.Labels[labelPurpose] != "range" {
 			continue
 		}
-		subnet, _ = ipv4(item.IPAM)
+		subnet, _ = ranges(item.IPAM, netip.Addr.Is4)
 		if _, err := d.client.NetworkRemove(ctx, item.ID, client.NetworkRemoveOptions{}); err != nil && !errdefs.IsNotFound(err) {
 			return netip.Prefix{}, d.classify(err)
 		}
@@ -234,7 +248,7 @@ func (d *Driver) attached(item container.Summary) bool {
 }
 
 // reattach puts a switched-off machine back on the network after that was
-// removed and made again, with the address that the machine had.
+// removed and made again, with the addresses that the machine had.
 func (d *Driver) reattach(ctx context.Context, r *record) error {
 	d.making.RLock()
 	defer d.making.RUnlock()
@@ -244,9 +258,10 @@ func (d *Driver) reattach(ctx context.Context, r *record) error {
 	if err != nil {
 		return err
 	}
-	address := r.machine.Addresses[0]
-	if !net.subnet.Contains(address) {
-		return fault.New(fault.Exhausted, "network %q has range %s now, without the machine's address %s", d.instance, net.subnet, address)
+	for _, address := range r.machine.Addresses {
+		if !net.has(address) {
+			return fault.New(fault.Exhausted, "network %q has %s now, without the machine's address %s", d.instance, net.ranges(), address)
+		}
 	}
 	_, err = d.client.NetworkDisconnect(ctx, d.instance, client.NetworkDisconnectOptions{Container: r.machine.ID, Force: true})
 	if err != nil && !errdefs.IsNotFound(err) {
@@ -254,7 +269,7 @@ func (d *Driver) reattach(ctx context.Context, r *record) error {
 	}
 	_, err = d.client.NetworkConnect(ctx, net.id, client.NetworkConnectOptions{
 		Container:      r.machine.ID,
-		EndpointConfig: &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: address}},
+		EndpointConfig: &network.EndpointSettings{IPAMConfig: r.place.endpoint()},
 	})
 	if err != nil {
 		return fmt.Errorf("joining network %q: %w", d.instance, d.classify(err))
@@ -262,14 +277,14 @@ func (d *Driver) reattach(ctx context.Context, r *record) error {
 	return nil
 }
 
-// freeAddress returns the lowest address that nobody on the network has. Fault:
-// Exhausted.
+// freeAddress returns the lowest address that nobody on the network has, nor the one
+// of IPv6 beside it. Fault: Exhausted.
 func freeAddress(net bridge, taken map[netip.Addr]bool) (netip.Addr, error) {
 	first := net.subnet.Masked().Addr()
 	for address := first.Next(); net.subnet.Contains(address); address = address.Next() {
 		broadcast := !net.subnet.Contains(address.Next())
 		// The first address is the gateway's wherever the daemon names none.
-		if address == net.gateway || address == first.Next() || broadcast || taken[address] {
+		if address == net.gateway || address == first.Next() || broadcast || taken[address] || net.subnet6.IsValid() && taken[net.beside(address)] {
 			continue
 		}
 		return address, nil

@@ -34,6 +34,9 @@ const (
 	labelImage    = "loam.dev/image"
 	labelAddress  = "loam.dev/address"
 	labelSubnet   = "loam.dev/subnet"
+	// The same of IPv6, which machines have not got that are on a network without.
+	labelAddress6 = "loam.dev/address-ipv6"
+	labelSubnet6  = "loam.dev/subnet-ipv6"
 	labelPorts    = "loam.dev/ports"
 	// labelGeneration counts how often the machine was replaced.
 	labelGeneration = "loam.dev/generation"
@@ -45,14 +48,17 @@ const (
 type placement struct {
 	address netip.Addr
 	subnet  netip.Prefix
-	ports   []machines.Port
+	// address6 and subnet6 are not valid where the network had no IPv6.
+	address6 netip.Addr
+	subnet6  netip.Prefix
+	ports    []machines.Port
 }
 
 // record is a machine's container.
 type record struct {
 	machine machines.Machine
+	place   *placement
 	state   container.ContainerState
-	subnet  netip.Prefix
 	// name is the container's.
 	name string
 	// generation is the number of containers that the machine was before.
@@ -113,6 +119,9 @@ func (d *Driver) diskLabels(spec machines.Spec, place *placement) (map[string]st
 		labelSubnet:  place.subnet.String(),
 		labelPorts:   string(encoded),
 	})
+	if place.address6.IsValid() {
+		labels[labelAddress6], labels[labelSubnet6] = place.address6.String(), place.subnet6.String()
+	}
 	return labels, nil
 }
 
@@ -125,6 +134,14 @@ func readPlace(labels map[string]string) (*placement, error) {
 	}
 	if place.subnet, err = netip.ParsePrefix(labels[labelSubnet]); err != nil {
 		return nil, fmt.Errorf("label %s: %w", labelSubnet, err)
+	}
+	if text := labels[labelAddress6]; text != "" {
+		if place.address6, err = netip.ParseAddr(text); err != nil {
+			return nil, fmt.Errorf("label %s: %w", labelAddress6, err)
+		}
+		if place.subnet6, err = netip.ParsePrefix(labels[labelSubnet6]); err != nil {
+			return nil, fmt.Errorf("label %s: %w", labelSubnet6, err)
+		}
 	}
 	if place.ports, err = readPorts(labels[labelPorts]); err != nil {
 		return nil, fmt.Errorf("label %s: %w", labelPorts, err)
@@ -213,8 +230,11 @@ func read(item container.Summary) (*record, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "reading container %q: %w", containerName(item), err)
 	}
-	r.subnet = place.subnet
-	r.machine.Addresses, r.machine.Network, r.machine.Ports = []netip.Addr{place.address}, place.subnet, place.ports
+	r.place = place
+	r.machine.Addresses, r.machine.Networks, r.machine.Ports = []netip.Addr{place.address}, []netip.Prefix{place.subnet}, place.ports
+	if place.address6.IsValid() {
+		r.machine.Addresses, r.machine.Networks = append(r.machine.Addresses, place.address6), append(r.machine.Networks, place.subnet6)
+	}
 	if text := item.Labels[labelGeneration]; text != "" {
 		if r.generation, err = strconv.Atoi(text); err != nil {
 			return nil, fault.New(fault.Internal, "reading container %q: label %s: %w", containerName(item), labelGeneration, err)

@@ -62,15 +62,18 @@ func (d *Driver) leftVolumes(ctx context.Context, cluster, name string) ([]docke
 	return result.Items, nil
 }
 
-// sameAddress is the one that a machine had, if nobody has it now. Fault: Invalid.
-func sameAddress(net bridge, taken map[netip.Addr]bool, before netip.Addr) (netip.Addr, error) {
-	switch {
-	case !net.subnet.Contains(before):
-		return netip.Addr{}, fault.New(fault.Invalid, "its disks are of a machine with address %s, and the network has range %s now", before, net.subnet)
-	case taken[before]:
-		return netip.Addr{}, fault.New(fault.Invalid, "its disks are of a machine with address %s, which another container has now", before)
+// sameAddresses tells whether nobody has those now that a machine had. Fault: Invalid.
+func sameAddresses(net bridge, taken map[netip.Addr]bool, before *placement) error {
+	for _, address := range []netip.Addr{before.address, before.address6} {
+		switch {
+		case !address.IsValid():
+		case !net.has(address):
+			return fault.New(fault.Invalid, "its disks are of a machine with address %s, and the network has %s now", address, net.ranges())
+		case taken[address]:
+			return fault.New(fault.Invalid, "its disks are of a machine with address %s, which another container has now", address)
+		}
 	}
-	return before, nil
+	return nil
 }
 
 // anyAddress is one that nobody has, and none whose machine may be recovered.
@@ -81,7 +84,7 @@ func (d *Driver) anyAddress(ctx context.Context, net bridge, taken map[netip.Add
 	}
 	for _, v := range left {
 		if place, err := readPlace(v.Labels); err == nil {
-			taken[place.address] = true
+			taken[place.address], taken[place.address6] = true, true
 		}
 	}
 	return freeAddress(net, taken)

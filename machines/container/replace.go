@@ -92,7 +92,7 @@ func (d *Driver) successor(ctx context.Context, old *record, spec machines.Spec,
 	if err != nil {
 		return "", err
 	}
-	place := &placement{address: old.machine.Addresses[0], subnet: old.subnet, ports: old.machine.Ports}
+	place := old.place
 	spec.Hostname = old.machine.Hostname
 	labels, err := d.labels(spec, place)
 	if err != nil {

@@ -138,6 +138,10 @@ func (d *Driver) shape(spec machines.Spec, image nodeImage, place *placement, mi
 			MemorySwap: spec.MemoryBytes,
 		},
 	}
+	if place.address6.IsValid() {
+		// Containers begin with IPv6 off, and pass nothing on.
+		host.Sysctls = map[string]string{"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.all.forwarding": "1"}
+	}
 	grant(host, image, missing)
 	return client.ContainerCreateOptions{
 		Name: d.containerName(spec.Cluster, spec.Name),
@@ -152,7 +156,7 @@ func (d *Driver) shape(spec machines.Spec, image nodeImage, place *placement, mi
 		},
 		HostConfig: host,
 		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			d.instance: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: place.address}},
+			d.instance: {IPAMConfig: place.endpoint()},
 		}},
 	}
 }

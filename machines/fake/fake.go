@@ -50,6 +50,8 @@ type Host struct {
 	// Subnet is the range of each installation's network; 198.18.0.0/16 when
 	// unset.
 	Subnet netip.Prefix
+	// Subnet6 is that of IPv6; networks have none when unset.
+	Subnet6 netip.Prefix
 
 	mutex    sync.Mutex
 	made     int
@@ -203,7 +205,7 @@ func (d *Driver) find(cluster, name string) (*machine, error) {
 // snapshot is a copy that the caller may change.
 func (m *machine) snapshot() machines.Machine {
 	s := m.Machine
-	s.Addresses, s.Ports = slices.Clone(s.Addresses), slices.Clone(s.Ports)
+	s.Addresses, s.Networks, s.Ports = slices.Clone(s.Addresses), slices.Clone(s.Networks), slices.Clone(s.Ports)
 	s.Labels = map[string]string{}
 	maps.Copy(s.Labels, m.Labels)
 	return s

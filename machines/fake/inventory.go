@@ -62,18 +62,21 @@ func (d *Driver) create(spec machines.Spec) (machines.Machine, error) {
 		return machines.Machine{}, err
 	}
 	delete(h.left, k)
-	address, err := h.address(d.instance)
+	addresses, networks, err := h.addresses(d.instance)
 	if err != nil {
 		return machines.Machine{}, err
 	}
 	files := map[string]machines.File{}
 	if spec.Recover {
-		address, files = before.Addresses[0], before.files
+		addresses, networks, files = before.Addresses, before.Networks, before.files
+	}
+	if spec.IPv6 && len(addresses) < 2 {
+		return machines.Machine{}, fault.New(fault.Invalid, "the network of the machines has no IPv6")
 	}
 	h.made++
 	m := &machine{files: files, Machine: machines.Machine{
 		ID: fmt.Sprintf("fake-%d", h.made), Cluster: spec.Cluster, Name: spec.Name, Hostname: spec.Hostname,
-		Image: spec.Image, State: machines.StateCreated, Addresses: []netip.Addr{address}, Network: h.subnet(), Ports: ports,
+		Image: spec.Image, State: machines.StateCreated, Addresses: addresses, Networks: networks, Ports: ports,
 		Labels: spec.Labels, Created: time.Now().Truncate(time.Second).UTC(),
 	}}
 	// The caller's map is his own to change.
@@ -129,6 +132,18 @@ func (m *machine) keepDisk(keep []string) {
 	maps.DeleteFunc(m.files, func(file string, _ machines.File) bool {
 		return !slices.ContainsFunc(append(slices.Clone(keep), "/var"), func(kept string) bool { return file == kept || strings.HasPrefix(file, kept+"/") })
 	})
+}
+
+// addresses are those of a new machine and the ranges that they are in.
+func (h *Host) addresses(instance string) ([]netip.Addr, []netip.Prefix, error) {
+	address, err := h.address(instance)
+	if err != nil || !h.Subnet6.IsValid() {
+		return []netip.Addr{address}, []netip.Prefix{h.subnet()}, err
+	}
+	beside := h.Subnet6.Masked().Addr().As16()
+	own := address.As4()
+	copy(beside[12:], own[:])
+	return []netip.Addr{address, netip.AddrFrom16(beside)}, []netip.Prefix{h.subnet(), h.Subnet6}, nil
 }
 
 // address returns the lowest free address. The first is the gateway's, the last

@@ -27,9 +27,21 @@ func PublishedBy(all []machines.Machine) []Published {
 
 // node is what matters of a node here.
 type node struct {
-	name    string
-	address netip.Addr
-	ready   bool
+	name string
+	// addresses are one of each family that the cluster has, the first one first.
+	addresses []netip.Addr
+	ready     bool
+}
+
+// address is the node's of a family, the first one where it is no matter or where the
+// node has none of that.
+func (n node) address(family corev1.IPFamily) netip.Addr {
+	for _, a := range n.addresses {
+		if a.Is6() == (family == corev1.IPv6Protocol) && family != "" {
+			return a
+		}
+	}
+	return n.addresses[0]
 }
 
 // readNodes leaves out nodes that have no address yet.
@@ -38,8 +50,8 @@ func readNodes(all []*corev1.Node) []node {
 	for _, n := range all {
 		one := node{name: n.Name}
 		for _, a := range n.Status.Addresses {
-			if address, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP && !one.address.IsValid() {
-				one.address = address
+			if address, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
+				one.addresses = append(one.addresses, address)
 			}
 		}
 		for _, c := range n.Status.Conditions {
@@ -47,7 +59,7 @@ func readNodes(all []*corev1.Node) []node {
 				one.ready = c.Status == corev1.ConditionTrue
 			}
 		}
-		if one.address.IsValid() {
+		if len(one.addresses) > 0 {
 			nodes = append(nodes, one)
 		}
 	}

@@ -209,7 +209,7 @@ func (d *decision) service(s *corev1.Service, p corev1.ServicePort, all []endpoi
 	}
 	local := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	ready, known := readyNodes(all, p)
-	w.Backends = d.backends(w.NodePort, func(n node) bool { return ready[n.name] }, local)
+	w.Backends = d.backends(w.NodePort, familyOf(s), func(n node) bool { return ready[n.name] }, local)
 	switch {
 	case d.view.EndpointsUnknown:
 	case known == 0:
@@ -231,12 +231,21 @@ func (d *decision) service(s *corev1.Service, p corev1.ServicePort, all []endpoi
 	}
 }
 
+// familyOf is the one that nodes answer for a service in: a service of one family is
+// not at the addresses of the other.
+func familyOf(s *corev1.Service) corev1.IPFamily {
+	if len(s.Spec.IPFamilies) == 0 {
+		return ""
+	}
+	return s.Spec.IPFamilies[0]
+}
+
 // backends lists nodes that answer a port: those with an endpoint first, since
 // others pass on to them.
-func (d *decision) backends(port uint16, has func(node) bool, local bool) []Backend {
+func (d *decision) backends(port uint16, family corev1.IPFamily, has func(node) bool, local bool) []Backend {
 	var first, then []Backend
 	for _, n := range d.nodes {
-		b := Backend{Node: n.name, Address: netip.AddrPortFrom(n.address, port)}
+		b := Backend{Node: n.name, Address: netip.AddrPortFrom(n.address(family), port)}
 		switch {
 		case !n.ready:
 		case has(n):
@@ -262,7 +271,7 @@ func (d *decision) mapping(m Mapping) {
 		w.Backends, w.Note = behind.Backends, behind.Note
 	default:
 		// A pod may have the port on a node without any service.
-		w.Backends = d.backends(m.Node, func(node) bool { return true }, false)
+		w.Backends = d.backends(m.Node, "", func(node) bool { return true }, false)
 		w.Note = "no service has this node port: whatever listens on a node answers"
 	}
 	d.add(w)

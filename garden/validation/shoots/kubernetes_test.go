@@ -259,7 +259,37 @@ func TestLocal(t *testing.T) {
 		}), facts: tiny, want: []string{`spec.provider.workers[1].machine.type: has 1 CPUs and 1Gi of memory: a control plane needs at least 500m and 1700M`}},
 		"asleep without pools": {change: local(func(s *core.Shoot) { s.Spec.Provider.Workers = nil; sleepNow(s) })},
 		"network":              {change: local(func(s *core.Shoot) { s.Spec.Networking.Type = new("calico") }), want: []string{"spec.networking.type: Unsupported"}},
-		"family":               {change: local(func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} }), want: []string{"spec.networking.ipFamilies[1]: Unsupported"}},
+		"both families":        {change: local(func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} })},
+		"both families, and ranges of IPv6": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"}
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{"pods":"fd01::/48","services":"fd02::/108"}}`)
+		})},
+		"IPv6": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/56"), Services: new("fd02::/112")}
+			s.Spec.Kubernetes.Kubelet = &core.KubeletConfig{MaxPods: new(int32(500))}
+		})},
+		"IPv6, and ranges that kubeadm refuses": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/40"), Services: new("fd02::/64")}
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{}}`)
+		}), want: []string{
+			"spec.networking.pods: from /48 to /64", "spec.networking.services: from /108 to /124", "spec.provider.controlPlaneConfig.ipv6: one of IPv6 alone",
+		}},
+		"IPv6, and too few subnets": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/64"), Services: new("fd02::/112")}
+		}), want: []string{"spec.networking.pods: is too small"}},
+		"both families, the wrong way round": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking.IPFamilies, s.Spec.Networking.Pods, s.Spec.Networking.Nodes = []core.IPFamily{"IPv4", "IPv6"}, new("fd01::/56"), nil
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{"pods":"10.0.0.0/16","services":"fd02::1/112"}}`)
+		}), want: []string{
+			"spec.networking.pods: must be a range of IPv4", "spec.provider.controlPlaneConfig.ipv6.pods: must be a range of IPv6", "spec.provider.controlPlaneConfig.ipv6.services: must be fd02::/112",
+		}},
+		"both families, ranges that overlap": {change: local(func(s *core.Shoot) {
+			s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"}
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{"pods":"fd00:10::/48","services":"fd00:10::/112"}}`)
+		}), want: []string{"spec.provider.controlPlaneConfig.ipv6.services: must not overlap"}},
+		"ranges of IPv6 in a cluster of IPv4": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{"pods":"fd01::/48"}}`)
+		}), want: []string{"spec.provider.controlPlaneConfig.ipv6: a cluster of IPv4"}},
 		"proxy": {change: local(func(s *core.Shoot) {
 			s.Spec.Kubernetes.KubeProxy = &core.KubeProxyConfig{Enabled: new(false), Mode: new(core.ProxyMode("Magic"))}
 		}), want: []string{"spec.kubernetes.kubeProxy.mode: Unsupported"}},

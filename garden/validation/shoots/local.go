@@ -7,11 +7,13 @@ import (
 	"github.com/gardener/gardener/pkg/apis/core"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/utils/ptr"
 
 	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/garden/offers"
 	"github.com/loam-cloud/loam/garden/validation/internal/check"
 	"github.com/loam-cloud/loam/garden/validation/shoots/networks"
+	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
 
 const (
@@ -22,8 +24,9 @@ const (
 	// waits for most of them, and with five, two can fail.
 	localControlPlanes = 5
 	// localMaskSize is the range of pods that each node gets (kubeadm's default
-	// for IPv4).
-	localMaskSize = 24
+	// for IPv4), localMaskSize6 that of IPv6.
+	localMaskSize  = 24
+	localMaskSize6 = 64
 	// localMaxPods are the addresses of such a range but its first and last.
 	localMaxPods = 1<<(32-localMaskSize) - 2
 	// localOldest is the first Kubernetes version whose kubeadm reads the
@@ -80,8 +83,7 @@ func validateLocalChange(shoot, old *core.Shoot, path *field.Path) field.ErrorLi
 	now, err := version.ParseSemantic(shoot.Spec.Kubernetes.Version)
 	was, other := version.ParseSemantic(old.Spec.Kubernetes.Version)
 	last := old.Status.LastOperation
-	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
-	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made || err != nil || other != nil || now.Minor() == was.Minor() {
+	if !madeLocal(shoot, old) || err != nil || other != nil || now.Minor() == was.Minor() {
 		return nil
 	}
 	at := path.Child("kubernetes", "version")
@@ -104,10 +106,16 @@ func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	if networking.Type != nil && *networking.Type != "" {
 		errs = append(errs, check.OneOf(at.Child("type"), *networking.Type, defaulting.NetworkingType, "none")...)
 	}
-	for i, family := range networking.IPFamilies {
-		errs = append(errs, check.OneOf(at.Child("ipFamilies").Index(i), family, core.IPFamilyIPv4)...)
+	// What is wrong with a configuration is said elsewhere.
+	config, _ := provider.ControlPlane(shoot.Spec.Provider.ControlPlaneConfig, path)
+	own := path.Child("provider", "controlPlaneConfig", "ipv6")
+	asked := provider.Networks{Own: config.IPv6, Pods: ptr.Deref(networking.Pods, ""), Services: ptr.Deref(networking.Services, "")}
+	for _, family := range networking.IPFamilies {
+		asked.Families = append(asked.Families, string(family))
 	}
-	if most := networks.MaxPods(shoot); most > localMaxPods {
+	errs = append(errs, asked.Check(at, own)...)
+	ipv6Only := core.IsIPv6SingleStack(networking.IPFamilies)
+	if most := networks.MaxPods(shoot); most > localMaxPods && !ipv6Only {
 		errs = append(errs, field.Invalid(path.Child("kubernetes", "kubelet", "maxPods"), most, fmt.Sprintf("a node has addresses for %d pods", localMaxPods)))
 	}
 	nodes := int64(0)
@@ -117,7 +125,35 @@ func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	if !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
 		nodes++
 	}
+	if ipv6Only {
+		return append(errs, networks.Room(networking.Pods, at.Child("pods"), localMaskSize6, nodes)...)
+	}
+	if core.IsDualStack(networking.IPFamilies) && config.IPv6 != nil && config.IPv6.Pods != "" {
+		errs = append(errs, networks.Room(&config.IPv6.Pods, own.Child("pods"), localMaskSize6, nodes)...)
+	}
 	return append(errs, networks.Room(networking.Pods, at.Child("pods"), localMaskSize, nodes)...)
+}
+
+// validateLocalFamilies keeps the families of a cluster whose machines are there: its
+// certificates and nodes were made with them.
+func validateLocalFamilies(shoot, old *core.Shoot, path *field.Path) field.ErrorList {
+	if shoot.Spec.Networking == nil || old.Spec.Networking == nil || !madeLocal(shoot, old) {
+		return nil
+	}
+	now, was := shoot.Spec.Networking.IPFamilies, old.Spec.Networking.IPFamilies
+	if slices.Equal(now, was) || len(now) < len(was) || !slices.Equal(now[:len(was)], was) {
+		// Any other change is no cluster's.
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("must stay %v while there are machines: they were made with it; %s", was, otherCluster))}
+}
+
+// madeLocal tells whether a cluster of provider type local has been made: one that
+// could not be may change.
+func madeLocal(shoot, old *core.Shoot) bool {
+	last := old.Status.LastOperation
+	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
+	return shoot.Spec.Provider.Type == defaulting.ProviderLocal && made
 }
 
 func holdsControlPlane(worker core.Worker) bool { return worker.ControlPlane != nil }

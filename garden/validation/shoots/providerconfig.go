@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
-	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/nodeconfig/patching"
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 )
@@ -111,9 +110,7 @@ const (
 // its kubelet. Pools come and go with theirs, and the garden itself listens on
 // portMappings. A cluster that could not be made may change.
 func validateProviderConfigChange(shoot, old *core.Shoot, spec *field.Path) field.ErrorList {
-	last := old.Status.LastOperation
-	made := last != nil && (last.Type != core.LastOperationTypeCreate || last.State == core.LastOperationStateSucceeded)
-	if shoot.Spec.Provider.Type != defaulting.ProviderLocal || !made {
+	if !madeLocal(shoot, old) {
 		return nil
 	}
 	path := spec.Child("provider")

@@ -71,6 +71,7 @@ func validateChange(shoot, old *core.Shoot, spec *field.Path, facts Facts) field
 	errs = append(errs, workers.ValidateUpdate(shoot, old, spec.Child("provider", "workers"))...)
 	errs = append(errs, validateLocalChange(shoot, old, spec)...)
 	errs = append(errs, validateLocalMembers(shoot, old, spec.Child("provider", "workers"))...)
+	errs = append(errs, validateLocalFamilies(shoot, old, spec.Child("networking", "ipFamilies"))...)
 	errs = append(errs, validateProviderConfigChange(shoot, old, spec)...)
 	return append(errs, validateManagedSeed(shoot, old, spec, facts)...)
 }

@@ -1,12 +1,16 @@
 package target
 
 import (
+	"cmp"
 	"net/netip"
+	"strings"
 
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
+	"github.com/loam-cloud/loam/api/v1alpha1"
 	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/nodeconfig/provider"
 	"github.com/loam-cloud/loam/shoots"
@@ -33,11 +37,33 @@ func components(c *shoots.Cluster, k gardencorev1beta1.Kubernetes) {
 	}
 }
 
-// controlPlaneConfig is what the machines of a cluster share.
-func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *field.Path) field.ErrorList {
+// networks are the cluster's own ranges, of each of its families.
+func networks(c *shoots.Cluster, n *gardencorev1beta1.Networking, own *v1alpha1.Ranges, path, ownPath *field.Path) field.ErrorList {
+	asked := provider.Networks{Own: own}
+	if n != nil {
+		for _, family := range n.IPFamilies {
+			asked.Families = append(asked.Families, string(family))
+		}
+		asked.Pods, asked.Services = ptr.Deref(n.Pods, ""), ptr.Deref(n.Services, "")
+	}
+	switch families := strings.Join(asked.Families, ","); families {
+	case "", provider.IPv4, provider.IPv4 + "," + provider.IPv6:
+		asked.Pods = cmp.Or(asked.Pods, gardencorev1beta1.DefaultPodNetworkCIDR)
+		asked.Services = cmp.Or(asked.Services, gardencorev1beta1.DefaultServiceNetworkCIDR)
+	case provider.IPv6:
+	default:
+		return field.ErrorList{field.Invalid(path.Child("ipFamilies"), asked.Families, "must be [IPv4], [IPv6] or [IPv4, IPv6]")}
+	}
+	c.PodCIDR, c.ServiceCIDR = asked.Ranges()
+	return asked.Check(path, ownPath)
+}
+
+// controlPlaneConfig is what the machines of a cluster share. It returns the ranges of
+// IPv6 of a cluster of both families.
+func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *field.Path) (*v1alpha1.Ranges, field.ErrorList) {
 	config, problems := provider.ControlPlane(raw, path)
 	if len(problems) > 0 {
-		return problems
+		return nil, problems
 	}
 	if s := config.APIServer; s != nil {
 		c.APIServer.HostAddress, _ = netip.ParseAddr(s.Address) // it was looked at; empty is loopback
@@ -51,7 +77,7 @@ func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *fiel
 	}
 	c.Patches = config.KubeadmPatches
 	c.ContainerdPatches, c.ContainerdPatchesJSON6902 = config.ContainerdConfigPatches, config.ContainerdConfigPatchesJSON6902
-	return nil
+	return config.IPv6, nil
 }
 
 // workerConfig is what the machines of a pool have of their own.

@@ -48,15 +48,16 @@ func Cluster(shoot *gardencorev1beta1.Shoot) (shoots.Cluster, error) {
 		ID:                shoot.Status.TechnicalID,
 		Name:              shoot.Name,
 		KubernetesVersion: "v" + strings.TrimPrefix(shoot.Spec.Kubernetes.Version, "v"),
-		PodCIDR:           gardencorev1beta1.DefaultPodNetworkCIDR,
-		ServiceCIDR:       gardencorev1beta1.DefaultServiceNetworkCIDR,
 		DefaultNetwork:    true,
 		APIServer:         machines.Port{MachinePort: shoots.APIServerPort, Protocol: machines.TCP},
 	}
-	problems = append(problems, networking(&c, shoot.Spec.Networking, spec.Child("networking"))...)
+	problems = append(problems, networkType(&c, shoot.Spec.Networking, spec.Child("networking", "type"))...)
 	problems = append(problems, proxy(&c, shoot.Spec.Kubernetes.KubeProxy, spec.Child("kubernetes", "kubeProxy"))...)
 	components(&c, shoot.Spec.Kubernetes)
-	problems = append(problems, controlPlaneConfig(&c, shoot.Spec.Provider.ControlPlaneConfig, spec.Child("provider", "controlPlaneConfig"))...)
+	at := spec.Child("provider", "controlPlaneConfig")
+	ranges6, wrong := controlPlaneConfig(&c, shoot.Spec.Provider.ControlPlaneConfig, at)
+	problems = append(problems, wrong...)
+	problems = append(problems, networks(&c, shoot.Spec.Networking, ranges6, spec.Child("networking"), at.Child("ipv6"))...)
 	problems = append(problems, pools(&c, shoot, spec.Child("provider", "workers"))...)
 	if err := problems.ToAggregate(); err != nil {
 		return shoots.Cluster{}, fault.Wrap(fault.Invalid, err)
@@ -64,32 +65,18 @@ func Cluster(shoot *gardencorev1beta1.Shoot) (shoots.Cluster, error) {
 	return c, nil
 }
 
-func networking(c *shoots.Cluster, n *gardencorev1beta1.Networking, path *field.Path) field.ErrorList {
-	if n == nil {
+func networkType(c *shoots.Cluster, n *gardencorev1beta1.Networking, path *field.Path) field.ErrorList {
+	if n == nil || n.Type == nil {
 		return nil
 	}
-	var problems field.ErrorList
-	if n.Pods != nil {
-		c.PodCIDR = *n.Pods
+	switch *n.Type {
+	case NetworkDefault, "":
+	case NetworkNone:
+		c.DefaultNetwork = false
+	default:
+		return field.ErrorList{field.NotSupported(path, *n.Type, []string{NetworkDefault, NetworkNone})}
 	}
-	if n.Services != nil {
-		c.ServiceCIDR = *n.Services
-	}
-	if n.Type != nil {
-		switch *n.Type {
-		case NetworkDefault, "":
-		case NetworkNone:
-			c.DefaultNetwork = false
-		default:
-			problems = append(problems, field.NotSupported(path.Child("type"), *n.Type, []string{NetworkDefault, NetworkNone}))
-		}
-	}
-	for i, family := range n.IPFamilies {
-		if family != gardencorev1beta1.IPFamilyIPv4 {
-			problems = append(problems, field.NotSupported(path.Child("ipFamilies").Index(i), family, []gardencorev1beta1.IPFamily{gardencorev1beta1.IPFamilyIPv4}))
-		}
-	}
-	return problems
+	return nil
 }
 
 func proxy(c *shoots.Cluster, p *gardencorev1beta1.KubeProxyConfig, path *field.Path) field.ErrorList {

@@ -71,6 +71,21 @@ func TestCluster(t *testing.T) {
 			},
 			func(c *shoots.Cluster) { c.PodCIDR, c.ServiceCIDR = "10.1.0.0/16", "10.2.0.0/16" },
 		},
+		"IPv6": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				s.Networking = &gardencorev1beta1.Networking{IPFamilies: []gardencorev1beta1.IPFamily{"IPv6"}, Services: ptr.To("fd01::/112")}
+			},
+			func(c *shoots.Cluster) { c.PodCIDR, c.ServiceCIDR = "fd00:10:244::/56", "fd01::/112" },
+		},
+		"both families": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				s.Networking = &gardencorev1beta1.Networking{Pods: ptr.To("10.1.0.0/16"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv4", "IPv6"}}
+				s.Provider.ControlPlaneConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"ControlPlaneConfig","ipv6":{"pods":"fd01::/56"}}`)}
+			},
+			func(c *shoots.Cluster) {
+				c.PodCIDR, c.ServiceCIDR = "10.1.0.0/16,fd01::/56", c.ServiceCIDR+",fd00:10:96::/112"
+			},
+		},
 		"no network": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("none")}
@@ -206,14 +221,14 @@ func TestClusterNamesEveryProblem(t *testing.T) {
 		"everything at once": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Provider.Type = "aws"
-				s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv4", "IPv6"}}
+				s.Networking = &gardencorev1beta1.Networking{Type: ptr.To("calico"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv6", "IPv4"}}
 				s.Kubernetes.KubeProxy = &gardencorev1beta1.KubeProxyConfig{Mode: ptr.To(gardencorev1beta1.ProxyMode("Magic"))}
 				other := worker("w", 1)
 				other.Kubernetes = &gardencorev1beta1.WorkerKubernetes{Version: ptr.To("1.35.4")}
 				s.Provider.Workers = []gardencorev1beta1.Worker{worker("w", -1), other, controlPlane("a", 2), controlPlane("b", 1)}
 			},
 			[]string{
-				"spec.provider.type", "spec.networking.type", "spec.networking.ipFamilies[1]", "spec.kubernetes.kubeProxy.mode",
+				"spec.provider.type", "spec.networking.type", "spec.networking.ipFamilies: Invalid value: [\"IPv6\",\"IPv4\"]", "spec.kubernetes.kubeProxy.mode",
 				"spec.provider.workers[0].minimum", "spec.provider.workers[1].name: Duplicate", "spec.provider.workers[1].kubernetes.version",
 				"spec.provider.workers[2].minimum", "spec.provider.workers: Too many",
 			},
