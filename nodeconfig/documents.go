@@ -151,6 +151,7 @@ type kubeletPatch struct {
 	FailSwapOn                  *bool             `json:"failSwapOn,omitempty"`
 	ImageGCHighThresholdPercent *int32            `json:"imageGCHighThresholdPercent,omitempty"`
 	MaxPods                     int32             `json:"maxPods,omitempty"`
+	ResolvConf                  string            `json:"resolvConf,omitempty"`
 	SystemReserved              map[string]string `json:"systemReserved,omitempty"`
 }
 

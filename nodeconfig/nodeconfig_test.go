@@ -115,12 +115,24 @@ func TestGolden(t *testing.T) {
 		"init-dual-stack": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
 			c.PodCIDR, c.ServiceCIDR = "10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112"
 			n.SecondAddress = netip.MustParseAddr("fc00:f853:ccd:e793::2")
+			n.PodSubnets = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/24"), netip.MustParsePrefix("fd00:10:244::/64")}
 		}),
 		"init-ipv6": initialise(func(c *nodeconfig.Cluster, n *nodeconfig.Node) {
 			c.PodCIDR, c.ServiceCIDR, c.Endpoint = "fd00:10:244::/56", "fd00:10:96::/112", "[fc00:f853:ccd:e793::2]:6443"
 			n.Address = netip.MustParseAddr("fc00:f853:ccd:e793::2")
+			n.PodSubnets = []netip.Prefix{netip.MustParsePrefix("fd00:10:244:1::/64")}
 		}),
 		"join-bounded": joining(worker(), func(_ *nodeconfig.Cluster, n *nodeconfig.Node) { n.CPUs, n.MemoryBytes = 1.5, 2<<30 }),
+		"resolver": func(*testing.T) ([]nodeconfig.File, error) {
+			return nodeconfig.Outside{Resolver: netip.MustParseAddr("fc00:f853:ccd:e793::2")}.Files()
+		},
+		"balancer-ipv6": func(t *testing.T) ([]nodeconfig.File, error) {
+			all := members(3)
+			for i := range all {
+				all[i].Address = netip.MustParseAddr(fmt.Sprintf("fc00:f853:ccd:e793::%d", i+2))
+			}
+			return nodeconfig.BalancerFiles(all, join(t).CA)
+		},
 		"balancer": func(t *testing.T) ([]nodeconfig.File, error) {
 			return nodeconfig.BalancerFiles(members(3), join(t).CA)
 		},

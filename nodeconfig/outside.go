@@ -2,6 +2,7 @@ package nodeconfig
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ type Outside struct {
 	Near []string
 	// DNSDomain is cluster.local when empty.
 	DNSDomain string
+	// Resolver is the address at which pods of a cluster of IPv6 find the machine's
+	// resolver; not valid where they find it without.
+	Resolver netip.Addr
 	// ContainerdPatches are TOML documents that containerd takes in.
 	ContainerdPatches []string
 }
@@ -36,6 +40,9 @@ func (o Outside) Files() ([]File, error) {
 	var files []File
 	if text := o.environment(); text != "" {
 		files = append(files, File{Path: proxyPath, Content: []byte("[Manager]\nDefaultEnvironment=" + text + "\n"), Mode: public})
+	}
+	if o.Resolver.IsValid() {
+		files = append(files, resolverFiles(o.Resolver)...)
 	}
 	for i, patch := range o.ContainerdPatches {
 		content, err := patching.ContainerdDocument(patch)

@@ -192,6 +192,9 @@ func kubeletDocumentPatch(n Node) kubeletPatch {
 	if n.VirtualMachine {
 		return patch
 	}
+	if n.withoutIPv4() {
+		patch.ResolvConf = resolvPath
+	}
 	patch.FailSwapOn = new(bool)
 	// At 100 % no image is thrown away because the host's disk is full.
 	never := int32(100)

@@ -2,6 +2,7 @@ package shoots
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -22,7 +23,12 @@ func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
 	for _, network := range m.Networks {
 		near = append(near, network.String())
 	}
+	var resolver netip.Addr
+	if ipv4, ipv6 := c.families(); ipv6 && !ipv4 {
+		resolver = c.addresses(m)[0]
+	}
 	files, err := nodeconfig.Outside{
+		Resolver:          resolver,
 		Proxy:             c.Proxy,
 		Near:              near,
 		DNSDomain:         c.DNSDomain,
