@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,6 +66,10 @@ func TestShoot(t *testing.T) {
 		"three control planes":    {options: createOptions{controlPlanes: 3, workers: 2}, args: []string{"demo"}, given: []string{"control-planes"}, want: "garden-local/demo - control-plane worker"},
 		"two control planes":      {options: createOptions{controlPlanes: 2}, args: []string{"demo"}, given: []string{"control-planes"}, want: "error: --control-planes: 2 must be 1, 3 or 5"},
 		"a file, control planes":  {options: createOptions{file: shoots, controlPlanes: 3}, given: []string{"control-planes"}, want: "error: --control-planes cannot be used with a file"},
+		"both families":           {options: createOptions{family: "dual"}, args: []string{"demo"}, given: []string{"ip-family"}, want: "garden-local/demo - [IPv4 IPv6]"},
+		"IPv6":                    {options: createOptions{family: "ipv6"}, args: []string{"demo"}, given: []string{"ip-family"}, want: "garden-local/demo - [IPv6]"},
+		"no family":               {options: createOptions{family: "ipx"}, args: []string{"demo"}, given: []string{"ip-family"}, want: `error: --ip-family: "ipx" must be ipv4, ipv6 or dual`},
+		"a file and a family":     {options: createOptions{file: kinds, family: "dual"}, given: []string{"ip-family"}, want: "error: --ip-family cannot be used with a file"},
 		"bounded":                 {options: createOptions{workers: 1, machineType: "local-2c-2g"}, args: []string{"demo"}, want: "garden-local/demo - control-plane=local-2c-2g worker=local-2c-2g"},
 		"bounded control plane":   {options: createOptions{workers: 1, controlPlaneType: "local-2c-4g"}, args: []string{"demo"}, want: "garden-local/demo - control-plane=local-2c-4g worker"},
 		"a bounded file of kind":  {options: createOptions{file: kinds, machineType: "a", controlPlaneType: "b"}, given: []string{"machine-type"}, want: "garden-local/kindly - control-plane=b worker=a"},
@@ -100,6 +105,9 @@ func TestShoot(t *testing.T) {
 				if w.Machine.Type != "local" {
 					got += "=" + w.Machine.Type
 				}
+			}
+			if families := shoot.Spec.Networking.IPFamilies; len(families) > 0 {
+				got += fmt.Sprintf(" %v", families)
 			}
 			if got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)

@@ -169,11 +169,14 @@ func TestNetworksAndTolerations(t *testing.T) {
 		change         func(*core.Shoot)
 		pods, services string
 	}{
-		"of the API":          {facts(), func(*core.Shoot) {}, "100.96.0.0/11", "100.64.0.0/13"},
-		"of the seed":         {seeded, func(*core.Shoot) {}, "10.200.0.0/16", "100.64.0.0/13"},
-		"given":               {seeded, func(s *core.Shoot) { s.Spec.Networking.Pods = new("10.9.0.0/16") }, "10.9.0.0/16", "100.64.0.0/13"},
-		"would overlap":       {facts(), func(s *core.Shoot) { s.Spec.Networking.Nodes = new("100.64.0.0/16") }, "100.96.0.0/11", ""},
-		"none for IPv6":       {facts(), func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{core.IPFamilyIPv6} }, "", ""},
+		"of the API":    {facts(), func(*core.Shoot) {}, "100.96.0.0/11", "100.64.0.0/13"},
+		"of the seed":   {seeded, func(*core.Shoot) {}, "10.200.0.0/16", "100.64.0.0/13"},
+		"given":         {seeded, func(s *core.Shoot) { s.Spec.Networking.Pods = new("10.9.0.0/16") }, "10.9.0.0/16", "100.64.0.0/13"},
+		"would overlap": {facts(), func(s *core.Shoot) { s.Spec.Networking.Nodes = new("100.64.0.0/16") }, "100.96.0.0/11", ""},
+		"none for IPv6": {facts(), func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{core.IPFamilyIPv6} }, "", ""},
+		"those of kind for a local one of IPv6": {facts(), func(s *core.Shoot) {
+			s.Spec.Provider.Type, s.Spec.Networking.IPFamilies, s.Spec.Networking.Services = "local", []core.IPFamily{core.IPFamilyIPv6}, new("fd01::/112")
+		}, "fd00:10:244::/56", "fd01::/112"},
 		"none without nodes":  {facts(), func(s *core.Shoot) { s.Spec.Provider.Workers = nil }, "", ""},
 		"a local one has one": {facts(), func(s *core.Shoot) { s.Spec.Provider.Workers, s.Spec.Provider.Type = nil, "local" }, "100.96.0.0/11", "100.64.0.0/13"},
 	} {

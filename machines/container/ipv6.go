@@ -36,17 +36,24 @@ func (d *Driver) createBridge(ctx context.Context, subnet, subnet6 netip.Prefix)
 	return err
 }
 
-// pool has the daemon give containers that ask for no address one of the upper half:
-// machines have theirs from below, and find them free when they come back.
+// pool has the daemon give containers that ask for no address one of a part where no
+// machine has any: machines have theirs from below, and find them free when they come
+// back.
 func pool(subnet netip.Prefix) network.IPAMConfig {
-	return network.IPAMConfig{Subnet: subnet, Gateway: subnet.Addr().Next(), IPRange: upperHalf(subnet)}
+	return network.IPAMConfig{Subnet: subnet, Gateway: subnet.Addr().Next(), IPRange: others(subnet)}
 }
 
-func upperHalf(subnet netip.Prefix) netip.Prefix {
+// others is the upper half of a range of IPv4. Of one of IPv6 it is what comes after as
+// many addresses as there are of IPv4: some daemons cannot count to the upper half.
+func others(subnet netip.Prefix) netip.Prefix {
+	bit := subnet.Bits()
+	if subnet.Addr().Is6() {
+		bit = 95
+	}
 	first := subnet.Masked().Addr().AsSlice()
-	first[subnet.Bits()/8] |= 0x80 >> (subnet.Bits() % 8)
+	first[bit/8] |= 0x80 >> (bit % 8)
 	address, _ := netip.AddrFromSlice(first)
-	return netip.PrefixFrom(address, subnet.Bits()+1)
+	return netip.PrefixFrom(address, bit+1)
 }
 
 // localRange is a range of addresses that nobody else is likely to have: 40 bits of

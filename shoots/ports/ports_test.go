@@ -57,6 +57,33 @@ func node(name, address string, ready bool) *corev1.Node {
 	}}
 }
 
+// TestFamilyOfService has a service answer at the addresses of its first family, and
+// what has none at the first of each node.
+func TestFamilyOfService(t *testing.T) {
+	for name, tc := range map[string]struct {
+		families []corev1.IPFamily
+		want     string
+	}{
+		"IPv4":         {[]corev1.IPFamily{corev1.IPv4Protocol}, "10.0.0.2:30080 10.0.0.1:30080"},
+		"IPv6":         {[]corev1.IPFamily{corev1.IPv6Protocol}, "[fd00::2]:30080 10.0.0.1:30080"},
+		"both":         {[]corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}, "[fd00::2]:30080 10.0.0.1:30080"},
+		"nothing said": {nil, "10.0.0.2:30080 10.0.0.1:30080"},
+	} {
+		wants := ports.Decide(view(func(v *ports.View) {
+			v.Services[0].Spec.IPFamilies = tc.families
+			b := &v.Nodes[1].Status
+			b.Addresses = append(b.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "fd00::2"})
+		}))
+		var at []string
+		for _, b := range wants[0].Backends {
+			at = append(at, b.Address.String())
+		}
+		if got := strings.Join(at, " "); got != tc.want {
+			t.Errorf("%s: backends are %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
 // text is a want in a line: kind, who, where, nodes, note.
 func text(w ports.Want) string {
 	at := "nowhere"

@@ -184,6 +184,11 @@ func TestLocalConfigStays(t *testing.T) {
 			second.Name, second.ProviderConfig = "second", raw(workerConfig+`,"extraMounts":[{"hostPath":"/a","containerPath":"/a"}]}`)
 			s.Spec.Provider.Workers = append(s.Spec.Provider.Workers, *second)
 		}, nil},
+		"a second family of addresses":                    {made, func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} }, []string{"spec.networking.ipFamilies: must stay [IPv4] while there are machines"}},
+		"a second family, of a cluster that is not there": {failed, func(s *core.Shoot) { s.Spec.Networking.IPFamilies = []core.IPFamily{"IPv4", "IPv6"} }, nil},
+		"ranges of IPv6": {made, func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"dnsSearch":["a"],"ipv6":{"pods":"fd01::/56"}}`)
+		}, []string{"spec.provider.controlPlaneConfig.ipv6: a cluster of IPv4", "spec.provider.controlPlaneConfig.ipv6: cannot be changed"}},
 		"the image": {made, func(s *core.Shoot) {
 			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:mine","extraPortMappings":[{"containerPort":80}]}`)
 		}, []string{pool + ".providerConfig.image: cannot be changed"}},

@@ -58,6 +58,22 @@ func networks(c *shoots.Cluster, n *gardencorev1beta1.Networking, own *v1alpha1.
 	return asked.Check(path, ownPath)
 }
 
+// publishByIPv6 has ports without an address listen on the loopback address of IPv6 in
+// a cluster that has no IPv4: the container engine leads each family to the same, and
+// pods answer in one. API servers answer in both.
+func publishByIPv6(c *shoots.Cluster) {
+	if pods, err := netip.ParsePrefix(c.PodCIDR); err != nil || !pods.Addr().Is6() {
+		return
+	}
+	for _, pool := range c.Pools {
+		for i := range pool.Ports {
+			if !pool.Ports[i].HostAddress.IsValid() {
+				pool.Ports[i].HostAddress = netip.IPv6Loopback()
+			}
+		}
+	}
+}
+
 // controlPlaneConfig is what the machines of a cluster share. It returns the ranges of
 // IPv6 of a cluster of both families.
 func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *field.Path) (*v1alpha1.Ranges, field.ErrorList) {

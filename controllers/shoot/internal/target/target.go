@@ -62,6 +62,7 @@ func Cluster(shoot *gardencorev1beta1.Shoot) (shoots.Cluster, error) {
 	if err := problems.ToAggregate(); err != nil {
 		return shoots.Cluster{}, fault.Wrap(fault.Invalid, err)
 	}
+	publishByIPv6(&c)
 	return c, nil
 }
 

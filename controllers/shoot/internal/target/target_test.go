@@ -77,6 +77,21 @@ func TestCluster(t *testing.T) {
 			},
 			func(c *shoots.Cluster) { c.PodCIDR, c.ServiceCIDR = "fd00:10:244::/56", "fd01::/112" },
 		},
+		"ports of IPv6": {
+			func(s *gardencorev1beta1.ShootSpec) {
+				s.Networking = &gardencorev1beta1.Networking{IPFamilies: []gardencorev1beta1.IPFamily{"IPv6"}}
+				cp := controlPlane("control-plane", 1)
+				cp.ProviderConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"WorkerConfig","extraPortMappings":[{"containerPort":1},{"containerPort":2,"listenAddress":"127.0.0.1"}]}`)}
+				s.Provider.Workers = []gardencorev1beta1.Worker{cp}
+			},
+			func(c *shoots.Cluster) {
+				c.PodCIDR, c.ServiceCIDR = "fd00:10:244::/56", "fd00:10:96::/112"
+				c.Pools[0].Ports = []machines.Port{
+					{HostAddress: netip.IPv6Loopback(), MachinePort: 1, Protocol: machines.TCP},
+					{HostAddress: netip.MustParseAddr("127.0.0.1"), MachinePort: 2, Protocol: machines.TCP},
+				}
+			},
+		},
 		"both families": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Networking = &gardencorev1beta1.Networking{Pods: ptr.To("10.1.0.0/16"), IPFamilies: []gardencorev1beta1.IPFamily{"IPv4", "IPv6"}}
