@@ -270,16 +270,19 @@ func TestLocal(t *testing.T) {
 			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{"pods":"fd01::/48","services":"fd02::/108"}}`)
 		})},
 		"IPv6": {change: local(func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeControllerManager = nil
 			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/56"), Services: new("fd02::/112")}
 			s.Spec.Kubernetes.Kubelet = &core.KubeletConfig{MaxPods: new(int32(500))}
 		})},
 		"IPv6, and ranges that kubeadm refuses": {change: local(func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeControllerManager = nil
 			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/40"), Services: new("fd02::/64")}
 			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"ipv6":{}}`)
 		}), want: []string{
 			"spec.networking.pods: from /48 to /64", "spec.networking.services: from /108 to /124", "spec.provider.controlPlaneConfig.ipv6: one of IPv6 alone",
 		}},
 		"IPv6, and too few subnets": {change: local(func(s *core.Shoot) {
+			s.Spec.Kubernetes.KubeControllerManager = nil
 			s.Spec.Networking = &core.Networking{Type: new("flannel"), IPFamilies: []core.IPFamily{"IPv6"}, Pods: new("fd01::/64"), Services: new("fd02::/112")}
 		}), want: []string{"spec.networking.pods: is too small"}},
 		"both families, the wrong way round": {change: local(func(s *core.Shoot) {

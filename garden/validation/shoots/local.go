@@ -2,6 +2,7 @@ package shoots
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/gardener/gardener/pkg/apis/core"
@@ -114,8 +115,7 @@ func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
 		asked.Families = append(asked.Families, string(family))
 	}
 	errs = append(errs, asked.Check(at, own)...)
-	ipv6Only := core.IsIPv6SingleStack(networking.IPFamilies)
-	if most := networks.MaxPods(shoot); most > localMaxPods && !ipv6Only {
+	if most := networks.MaxPods(shoot); most > localMaxPods && !core.IsIPv6SingleStack(networking.IPFamilies) {
 		errs = append(errs, field.Invalid(path.Child("kubernetes", "kubelet", "maxPods"), most, fmt.Sprintf("a node has addresses for %d pods", localMaxPods)))
 	}
 	nodes := int64(0)
@@ -125,13 +125,14 @@ func validateLocalNetwork(shoot *core.Shoot, path *field.Path) field.ErrorList {
 	if !slices.ContainsFunc(shoot.Spec.Provider.Workers, holdsControlPlane) {
 		nodes++
 	}
-	if ipv6Only {
-		return append(errs, networks.Room(networking.Pods, at.Child("pods"), localMaskSize6, nodes)...)
-	}
 	if core.IsDualStack(networking.IPFamilies) && config.IPv6 != nil && config.IPv6.Pods != "" {
 		errs = append(errs, networks.Room(&config.IPv6.Pods, own.Child("pods"), localMaskSize6, nodes)...)
 	}
-	return append(errs, networks.Room(networking.Pods, at.Child("pods"), localMaskSize, nodes)...)
+	mask := localMaskSize
+	if pods, err := netip.ParsePrefix(asked.Pods); err == nil && pods.Addr().Is6() {
+		mask = localMaskSize6
+	}
+	return append(errs, networks.Room(networking.Pods, at.Child("pods"), mask, nodes)...)
 }
 
 // validateLocalFamilies keeps the families of a cluster whose machines are there: its
