@@ -106,8 +106,8 @@ func TestShoot(t *testing.T) {
 					got += "=" + w.Machine.Type
 				}
 			}
-			if families := shoot.Spec.Networking.IPFamilies; len(families) > 0 {
-				got += fmt.Sprintf(" %v", families)
+			if n := shoot.Spec.Networking; n != nil && len(n.IPFamilies) > 0 {
+				got += fmt.Sprintf(" %v", n.IPFamilies)
 			}
 			if got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)

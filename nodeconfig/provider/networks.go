@@ -34,8 +34,8 @@ const (
 
 // Networks are a cluster's own ranges of addresses, as its Shoot says them.
 type Networks struct {
-	// Families are those of spec.networking.ipFamilies: IPv4 when empty, in any form
-	// but in the right order.
+	// Families are those of spec.networking.ipFamilies: IPv4 when empty, and IPv4
+	// first of two.
 	Families []string
 	// Pods and Services are those of spec.networking, of the first family.
 	Pods, Services string
