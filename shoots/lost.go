@@ -35,13 +35,17 @@ const joiningPath = "/etc/loam/joining"
 // part sets those machines of the control plane aside that are lost. Fault: Invalid
 // if most are.
 func (r *run) part(all []controlPlane, lost func(controlPlane) bool) error {
-	r.controlPlanes = nil
+	var kept []controlPlane
 	for _, m := range all {
 		if lost(m) {
 			r.lost = append(r.lost, m)
 		} else {
-			r.controlPlanes = append(r.controlPlanes, m)
+			kept = append(kept, m)
 		}
+	}
+	// Where none is lost, steps that only need an API server may be looking at them.
+	if len(kept) != len(r.controlPlanes) {
+		r.controlPlanes = kept
 	}
 	n := len(r.controlPlanes) + len(r.lost)
 	const advice = "whatever is left is kept; once nothing in it is needed, delete the cluster and create it again"
