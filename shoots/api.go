@@ -95,6 +95,23 @@ func (r *run) reachAPI(ctx context.Context) error {
 	})
 }
 
+// readyScript asks the API server of a machine, past the load balancer.
+//
+//	$1 URL of the server
+const readyScript = `kubectl --kubeconfig=/etc/kubernetes/admin.conf --server="$1" --request-timeout=10s get --raw /readyz >/dev/null`
+
+// awaitServers waits until each API server is ready: a cluster that has several is
+// whole only when it may lose one. What the cluster says of their pods is from before
+// their machines were cut off until the kubelets have looked again.
+func (r *run) awaitServers(ctx context.Context) error {
+	return each(ctx, r.controlPlanes, func(ctx context.Context, m controlPlane) error {
+		return poll(ctx, r.Clock, func(ctx context.Context) error {
+			_, err := r.script(ctx, m.Machine, readyScript, "https://"+endpoint(m.Machine))
+			return err
+		})
+	})
+}
+
 // Manifests of a node image, where kind's layout has them.
 const (
 	networkManifest = "/kind/manifests/default-cni.yaml"

@@ -54,6 +54,7 @@ const (
 	stepLabel               = "labelling nodes"
 	stepSurplus             = "removing surplus machines"
 	stepNodesReady          = "waiting for nodes"
+	stepServersReady        = "waiting for API servers"
 	stepSystemReady         = "waiting for system components"
 )
 
@@ -119,6 +120,10 @@ func (r *run) steps() []graph.Step {
 		joined, reached = []string{stepConfigureControlPlane}, []string{stepConfigureControlPlane}
 	}
 	steps = append(steps, graph.Step{Name: stepStorage, After: reached, Run: r.installStorage})
+	if len(r.cluster.balancer()) > 0 {
+		steps = append(steps, graph.Step{Name: stepServersReady, After: joined, Run: r.awaitServers})
+		settled = append(settled, stepServersReady)
+	}
 	if len(r.cluster.members(v1alpha1.RoleWorker)) > 0 {
 		steps = append(steps,
 			graph.Step{Name: stepWorkerMachines, Run: r.createWorkers},

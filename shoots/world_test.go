@@ -325,7 +325,7 @@ func does(args []string) (what string, rest []string) {
 		"follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
 		"init":   "\nnproc\n", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
 		"forget": "rm -f /etc/loam/settings.json", "leader": "init phase kubelet-start", "upload": "upload-config all --config=/etc/loam/kubeadm.yaml >/var/log/loam/configure.log",
-		"follower": "phase kubelet-config", "crash": "-newer /etc/kubernetes/manifests",
+		"follower": "phase kubelet-config", "crash": "-newer /etc/kubernetes/manifests", "ready": "get --raw /readyz",
 		"etcd": "create --raw", "images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {
@@ -378,6 +378,10 @@ func (w *world) run(ctx context.Context, guest driver.Guest, c machines.Command)
 		_, _ = io.WriteString(c.Stdout, state+string(settings.Content))
 	case slices.Contains([]string{"forget", "leader", "upload", "follower", "crash"}, what):
 		return w.configure(ctx, guest, what, c)
+	case what == "ready":
+		if !made {
+			return &machines.ExitError{Code: 1}
+		}
 	case what == "controllers", what == "order":
 	case what == "addons":
 		_, _ = io.WriteString(c.Stdout, addonsManifest)
