@@ -31,6 +31,10 @@ const (
 	// wantsPath pulls the unit in: a file can be placed in a machine that has not
 	// booted, a link that enables the unit cannot.
 	wantsPath = "/etc/systemd/system/kubelet.service.d/05-loam-bootstrap.conf"
+
+	releasePath     = "/etc/loam/release"
+	releaseUnit     = "loam-release.service"
+	releaseUnitPath = "/etc/systemd/system/" + releaseUnit
 )
 
 // CgroupPatch is the part of a shell script that fits the kubelet's configuration
@@ -73,8 +77,32 @@ fi
 // ReleaseScript is the part of a shell script that starts what was held back.
 const ReleaseScript = `
 for held in ` + heldPath + `*.yaml; do
-  test ! -e "$held" || mv "$held" ` + manifests + `
+  test ! -e "$held" || mv "$held" ` + manifests + ` 2>/dev/null || test ! -e "$held"
 done
+`
+
+// releaseScript starts on a quick machine what was held back as soon as etcd
+// listens: while the API server starts, which one processor does, the other has
+// nothing to do. A controller manager waits 10 s for its API server and then ends,
+// so that on a machine where etcd alone takes longer than 4 s it is left to who sees
+// the API server answer.
+const releaseScript = `#!/bin/sh
+set -eu
+now() { cut -d. -f1 /proc/uptime; }
+begin=$(now)
+until bash -c '</dev/tcp/localhost/2379' 2>/dev/null; do
+  test $(($(now) - begin)) -lt 4 || exit 0
+  sleep 0.1
+done
+` + ReleaseScript
+
+const releaseUnitText = `[Unit]
+Description=Start the controllers of the control plane early
+After=kubelet.service
+ConditionPathExists=!` + BootstrappedPath + `
+
+[Service]
+ExecStart=` + releasePath + `
 `
 
 const bootstrapUnit = `[Unit]
@@ -92,16 +120,25 @@ const wants = `[Unit]
 Wants=` + BootstrapUnit + `
 `
 
-func bootstrapFiles(n Node) []File {
+// bootstrapFiles of a new cluster's control plane that is alone have its controllers
+// start early: the subnet that they give to its node is the one it has. With several
+// it depends on which of them is known first.
+func bootstrapFiles(n Node, alone bool) []File {
 	files := []File{
 		{Path: bootstrapPath, Content: []byte(bootstrapScript), Mode: program},
 		{Path: unitPath, Content: []byte(bootstrapUnit), Mode: public},
 		{Path: wantsPath, Content: []byte(wants), Mode: public},
 	}
-	if len(n.PodSubnets) > 0 {
-		files = append(files, File{Path: subnetPath, Content: []byte(lease(n.PodSubnets)), Mode: public})
+	if len(n.PodSubnets) == 0 {
+		return files
 	}
-	return files
+	if alone {
+		files[2].Content = []byte(wants + "Wants=" + releaseUnit + "\n")
+		files = append(files,
+			File{Path: releasePath, Content: []byte(releaseScript), Mode: program},
+			File{Path: releaseUnitPath, Content: []byte(releaseUnitText), Mode: public})
+	}
+	return append(files, File{Path: subnetPath, Content: []byte(lease(n.PodSubnets)), Mode: public})
 }
 
 // lease says subnets as flannel does: each by its first address, with its length.

@@ -61,7 +61,7 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 		}
 		patches = append(patches, File{Path: PatchesPath + "/etcd+json.yaml", Content: etcd, Mode: public})
 	}
-	return slices.Concat([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches, bootstrapFiles(n)), nil
+	return slices.Concat([]File{{Path: KubeadmConfigPath, Content: config, Mode: private}}, patches, bootstrapFiles(n, len(c.ControlPlanes) == 1)), nil
 }
 
 // JoinFiles renders what kubeadm join needs on a further node of a cluster. The

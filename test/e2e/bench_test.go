@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -15,30 +14,38 @@ import (
 // stepLine is how loam cluster create reports a step.
 var stepLine = regexp.MustCompile(`✓ (.+) took ([0-9.]+)s`)
 
-// BenchmarkClusterCreate measures loam cluster create of one node with the image
-// present and the garden up, until the node and CoreDNS are Ready, with the time
-// of each step.
-func BenchmarkClusterCreate(b *testing.B) {
+// BenchmarkCluster measures a cluster's life with the image present and the garden
+// up: creation until all nodes and CoreDNS are Ready, with the time of each step,
+// stop, start until the same, and delete.
+func BenchmarkCluster(b *testing.B) {
 	i := install(b)
 	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
-	steps := map[string]float64{}
-	b.ResetTimer()
-	for n := range b.N {
-		name := fmt.Sprintf("bench%d", n)
-		out := i.loam("cluster", "create", name)
-		b.StopTimer()
-		for _, m := range stepLine.FindAllStringSubmatch(out, -1) {
-			seconds, err := strconv.ParseFloat(m[2], 64)
-			if err != nil {
-				b.Fatal(err)
+	for name, flags := range map[string][]string{"one": nil, "three-and-three": {"--control-planes", "3", "--workers", "3"}} {
+		b.Run(name, func(b *testing.B) {
+			seconds := map[string]float64{}
+			measure := func(what string, args ...string) string {
+				begin := time.Now()
+				out := i.loam(append([]string{"cluster", what, name}, args...)...)
+				seconds[what] += time.Since(begin).Seconds()
+				return out
 			}
-			steps[m[1]] += seconds
-		}
-		i.loam("cluster", "delete", name)
-		b.StartTimer()
-	}
-	for step, total := range steps {
-		b.ReportMetric(total/float64(b.N), strings.ReplaceAll(step, " ", "-")+"-s")
+			for range b.N {
+				for _, m := range stepLine.FindAllStringSubmatch(measure("create", flags...), -1) {
+					step, err := strconv.ParseFloat(m[2], 64)
+					if err != nil {
+						b.Fatal(err)
+					}
+					seconds[strings.ReplaceAll(m[1], " ", "-")] += step
+				}
+				measure("stop")
+				measure("start")
+				measure("delete")
+			}
+			b.ReportMetric(0, "ns/op") // the sum says nothing
+			for what, total := range seconds {
+				b.ReportMetric(total/float64(b.N), what+"-s")
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,9 @@ type installation struct {
 	kubectl  string
 	data     string
 	instance string
+	// within begins its commands, and environment is added to theirs, where it does
+	// not live on the host's own daemon.
+	within, environment []string
 }
 
 // install builds loam, makes sure of Docker and of the node image, and removes
@@ -46,6 +50,14 @@ func install(t testing.TB) *installation {
 	i.kubectl = kubectlFromImage(t)
 	t.Cleanup(i.remove)
 	return i
+}
+
+// exec prepares a command on the installation's side.
+func (i *installation) exec(name string, args ...string) *exec.Cmd {
+	words := slices.Concat(i.within, []string{name}, args)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), i.environment...)
+	return cmd
 }
 
 // kubectlFromImage takes the kubectl of the node image: it is of the version
@@ -73,7 +85,7 @@ func (i *installation) removeOwned() {
 	for _, kind := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}, {"network", "ls", "-q"}} {
 		for _, id := range i.owned(kind...) {
 			remove := map[string][]string{"ps": {"rm", "-fv", id}, "volume": {"volume", "rm", "-f", id}, "network": {"network", "rm", id}}[kind[0]]
-			if out, err := exec.Command("docker", remove...).CombinedOutput(); err != nil {
+			if out, err := i.exec("docker", remove...).CombinedOutput(); err != nil {
 				i.t.Logf("docker %v: %v\n%s", remove, err, out)
 			}
 		}
@@ -86,14 +98,14 @@ func (i *installation) dump() {
 		i.t.Logf("end of loam.log:\n%s", text[max(0, len(text)-6000):])
 	}
 	for _, id := range i.owned("ps", "-aq") {
-		out, _ := exec.Command("docker", "exec", id, "sh", "-c", "hostname; tail -n 30 /var/log/loam/*.log; journalctl -u kubelet --no-pager -n 30; ctr -n k8s.io containers list").CombinedOutput()
+		out, _ := i.exec("docker", "exec", id, "sh", "-c", "hostname; tail -n 30 /var/log/loam/*.log; journalctl -u kubelet --no-pager -n 30; ctr -n k8s.io containers list").CombinedOutput()
 		i.t.Logf("node %s:\n%s", id, out)
 	}
 }
 
 // owned lists the ids of Docker objects with this installation's label.
 func (i *installation) owned(list ...string) []string {
-	out, err := exec.Command("docker", append(list, "--filter", "label=loam.dev/instance="+i.instance)...).Output()
+	out, err := i.exec("docker", append(list, "--filter", "label=loam.dev/instance="+i.instance)...).Output()
 	if err != nil {
 		i.t.Errorf("docker %v: %v", list, err)
 	}
@@ -103,8 +115,8 @@ func (i *installation) owned(list ...string) []string {
 // command prepares a loam command of this installation. The user's own
 // kubeconfig is never touched.
 func (i *installation) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(i.binary, args...)
-	cmd.Env = append(os.Environ(), "LOAM_DATA_DIR="+i.data, "KUBECONFIG="+i.userKubeconfig(), "LOAM_TESTING=1")
+	cmd := i.exec(i.binary, args...)
+	cmd.Env = append(cmd.Env, "LOAM_DATA_DIR="+i.data, "KUBECONFIG="+i.userKubeconfig(), "LOAM_TESTING=1")
 	return cmd
 }
 
@@ -181,7 +193,7 @@ func (i *installation) kube(kubeconfig, stdin string, args ...string) string {
 
 func (i *installation) tryKube(kubeconfig, stdin string, args ...string) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.Command(i.kubectl, append([]string{"--kubeconfig", kubeconfig}, args...)...)
+	cmd := i.exec(i.kubectl, append([]string{"--kubeconfig", kubeconfig}, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 	err := cmd.Run()
 	return out.String(), err

@@ -146,7 +146,7 @@ func (i *installation) killMachines(name string) {
 
 // try runs kubectl, which may fail.
 func (i *installation) try(cluster string, args ...string) error {
-	cmd := exec.Command(i.kubectl, append([]string{"--kubeconfig", i.clusterKubeconfig(cluster), "--request-timeout=10s"}, args...)...)
+	cmd := i.exec(i.kubectl, append([]string{"--kubeconfig", i.clusterKubeconfig(cluster), "--request-timeout=10s"}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
