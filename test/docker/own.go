@@ -94,6 +94,9 @@ func (d *Daemon) End(signal syscall.Signal) {
 	}
 	_ = d.process.Wait() // how it ends is up to the signal
 	d.process = nil
+	// Docker's unit has RestartSec=2: what dies with the daemon, its containerd, would
+	// be taken for one that is there.
+	time.Sleep(2 * time.Second)
 }
 
 // remove ends the daemon with its containers and removes its folder.
@@ -102,6 +105,9 @@ func (d *Daemon) remove() {
 		d.End(syscall.SIGTERM)
 	}
 	d.run("ip", "netns", "delete", d.namespace)
+	// A daemon that is killed leaves its folder mounted on itself.
+	for syscall.Unmount(filepath.Join(d.folder, "data"), syscall.MNT_DETACH) == nil {
+	}
 	if err := os.RemoveAll(d.folder); err != nil {
 		d.t.Error(err)
 	}
