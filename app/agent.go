@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden/defaulting"
 	"github.com/loam-cloud/loam/images"
+	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/machines/container"
 	"github.com/loam-cloud/loam/shoots"
 )
@@ -28,6 +30,16 @@ type agent struct {
 	// engine is the address of the container engine; empty means the default.
 	engine string
 	ports  PortsConfig
+	// cache leads machines to the image cache of this host; nil leads none.
+	cache *nodeCache
+}
+
+// imageCache is what the flow asks where a machine finds the image cache.
+func (a *agent) imageCache() func(machines.Machine) (netip.AddrPort, error) {
+	if a.cache == nil {
+		return nil
+	}
+	return a.cache.at
 }
 
 // NodeImages lists the node images of a container engine; an empty host means

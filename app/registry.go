@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,6 +31,10 @@ import (
 // RegistrySocket is where, in its folder, a running image cache listens for its
 // owner.
 const RegistrySocket = "admin.sock"
+
+// NodesSocket is where, in its folder, it listens for the nodes of this host's
+// clusters, to which the garden leads them.
+const NodesSocket = "nodes.sock"
 
 // Registry runs the image cache until the context ends. The configuration has its
 // defaults and no problems. ready is called once, when all listeners are open; it
@@ -56,7 +62,7 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	upstreams := caches.report(c)
 	metrics := admin.NewMetrics(s, upstreams)
 	srv := server.New(server.Options{
-		Store: s, Sources: caches.sources(s), PrivateHosts: c.Hosts, Guard: guard, Watch: metrics.Watch, Log: log,
+		Store: s, Sources: caches.sources(s), PrivateHosts: append(localNames(c.Listen), c.Hosts...), Guard: guard, Watch: metrics.Watch, Log: log,
 	})
 	looking := admin.Options{Store: s, Keeper: keeper, Upstreams: upstreams, Guard: guard, Metrics: metrics, Log: log}
 	doors := []listen.Door{
@@ -71,6 +77,7 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	// The folder's owner looks after the cache without logging in.
 	looking.Guard = nil
 	doors = append(doors, listen.Door{Name: "the folder's owner", Socket: filepath.Join(c.DataDir, RegistrySocket), Handler: admin.Handler(looking)})
+	doors = append(doors, listen.Door{Name: "nodes of this host's clusters", Socket: filepath.Join(c.DataDir, NodesSocket), Handler: readOnly(srv.Handler(""))})
 	options := listen.Options{Log: log}
 	if c.TLS != nil {
 		options.CertFile, options.KeyFile = c.TLS.CertFile, c.TLS.KeyFile
@@ -153,6 +160,27 @@ func (f folder) Status(context.Context) (admin.Status, error) { return admin.Fol
 
 // Close implements Caretaker.
 func (f folder) Close() error { return f.Store.Close() }
+
+// localNames are those by which images are named that are pushed on this host.
+func localNames(address string) []string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	return []string{net.JoinHostPort("localhost", port), net.JoinHostPort("127.0.0.1", port)}
+}
+
+// readOnly refuses all that is not reading: whoever runs in a cluster reaches what
+// its nodes reach.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.Error(w, "nodes only read", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 func openGuard(c config.Configuration, log logr.Logger) (*access.Guard, error) {
 	if c.Access == nil {

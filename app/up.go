@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"time"
 
@@ -41,6 +42,7 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	}
 	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
 	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost, ports: c.Ports}
+	a.cache = &nodeCache{ctx: ctx, dataDir: c.DataDir, log: logger.WithName("image-cache"), open: map[netip.Addr]bool{}}
 	versions, err := a.versions(ctx)
 	if err != nil {
 		// The garden is of use without an engine; its seed says what is missing.
@@ -159,7 +161,7 @@ func (a *agent) controllers() []adder {
 			Config:   lifecycle.Config{SeedName: a.seed, Identity: a.identity},
 			Machines: a.driver,
 			Image:    a.image,
-			Room:     a.room, Restarted: a.driver.AwaitRestart,
+			Room:     a.room, Restarted: a.driver.AwaitRestart, Cache: a.imageCache(),
 		},
 		&care.Reconciler{Config: care.Config{SeedName: a.seed}, Machines: a.driver},
 		a.ports.controller(a.seed, a.driver),

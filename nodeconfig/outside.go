@@ -24,11 +24,17 @@ type Outside struct {
 	Resolver netip.Addr
 	// ContainerdPatches are TOML documents that containerd takes in.
 	ContainerdPatches []string
+	// Cache is where containerd asks first for images of all registries; none when it
+	// is not valid.
+	Cache netip.AddrPort
 }
 
 // Paths of files that Outside.Files writes.
 const (
 	proxyPath = "/etc/systemd/system.conf.d/20-proxy.conf"
+	// hostsPath is for registries that have no folder of their own there, as
+	// containerd's registry configuration has it (docs/hosts.md).
+	hostsPath = "/etc/containerd/certs.d/_default/hosts.toml"
 	// ContainerdConfigPath is containerd's main configuration.
 	ContainerdConfigPath = "/etc/containerd/config.toml"
 	// ContainerdPatchPrefix begins the paths of what it takes in.
@@ -43,6 +49,12 @@ func (o Outside) Files() ([]File, error) {
 	}
 	if o.Resolver.IsValid() {
 		files = append(files, resolverFiles(o.Resolver)...)
+	}
+	if o.Cache.IsValid() {
+		// Without a server of its own the file leads on to the registry that the image
+		// names when the cache does not have it, or does not run.
+		text := fmt.Sprintf("[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", o.Cache)
+		files = append(files, File{Path: hostsPath, Content: []byte(text), Mode: public})
 	}
 	for i, patch := range o.ContainerdPatches {
 		content, err := patching.ContainerdDocument(patch)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ type Flow struct {
 	Connect func(*rest.Config) (client.Client, error)
 	// Clientset makes the client that drains nodes; nil means a real one.
 	Clientset func(*rest.Config) (kubernetes.Interface, error)
+	// Cache says where a machine finds the image cache of its host, an address that
+	// is not valid where it finds none; nil means that there is none.
+	Cache func(machines.Machine) (netip.AddrPort, error)
 	// Observe is told of every step that starts or ends; it may be nil.
 	Observe func(graph.Change)
 }

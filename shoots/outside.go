@@ -2,6 +2,7 @@ package shoots
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,9 +13,17 @@ import (
 	"github.com/loam-cloud/loam/nodeconfig/patching"
 )
 
-// connectOutside puts into a machine, before its first boot, what its user wants
-// of proxies and of containerd.
+// connectOutside puts into a machine, before its first boot, where it finds the
+// image cache, and what its user wants of proxies and of containerd. Of the cache
+// it asks before every boot: where that is found somebody has to listen.
 func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
+	var cache netip.AddrPort
+	if r.Cache != nil {
+		var err error
+		if cache, err = r.Cache(m); err != nil {
+			return fmt.Errorf("leading machine %q to the image cache: %w", m.Name, err)
+		}
+	}
 	if m.State != machines.StateCreated {
 		return nil
 	}
@@ -33,6 +42,7 @@ func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
 		Near:              near,
 		DNSDomain:         c.DNSDomain,
 		ContainerdPatches: c.ContainerdPatches,
+		Cache:             cache,
 	}.Files()
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)

@@ -23,6 +23,7 @@ func TestClusters(t *testing.T) {
 	t.Run("a page is served and data is kept", i.with(workload))
 	t.Run("inspect, doctor and export", i.with(insightOfACluster))
 	t.Run("images are loaded from Docker, an archive and a layout", i.with(loadImages))
+	t.Run("images come through the image cache", i.with(imageCache))
 	t.Run("a bounded node says so", i.with(bounds))
 	t.Run("kubeadm works on nodes", i.with(kubeadm))
 	t.Run("workers scale up and down", i.with(scale))

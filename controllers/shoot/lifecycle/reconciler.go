@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -63,6 +64,9 @@ type Reconciler struct {
 	// Restarted returns once what runs machines has ended and answers again, or with
 	// the context's error; nil means that it never does.
 	Restarted func(ctx context.Context) error
+	// Cache says where a machine finds the image cache of its host, as the flow wants
+	// it; nil means that there is none.
+	Cache func(machines.Machine) (netip.AddrPort, error)
 	// Connect makes a client for a cluster; nil means a real one.
 	Connect func(*rest.Config) (client.Client, error)
 

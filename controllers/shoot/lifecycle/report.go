@@ -42,7 +42,7 @@ func (o *operationRun) learn(fresh *gardencorev1beta1.Shoot) {
 
 // flow returns a flow whose steps are reported as they go.
 func (o *operationRun) flow(ctx context.Context) *shoots.Flow {
-	return &shoots.Flow{Machines: o.Machines, Clock: o.Clock, Connect: o.Connect, Observe: func(c graph.Change) { o.observe(ctx, c) }}
+	return &shoots.Flow{Machines: o.Machines, Clock: o.Clock, Connect: o.Connect, Cache: o.Cache, Observe: func(c graph.Change) { o.observe(ctx, c) }}
 }
 
 // observe shows a change of a step: an event when it ended, and what runs now
