@@ -317,6 +317,8 @@ func does(args []string) (what string, rest []string) {
 		return "revive", nil
 	case strings.Contains(text, "systemctl start loam-balancer"):
 		return "balancer", args[4:]
+	case strings.Contains(text, "get --raw /readyz"):
+		return "ready", nil // addresses are given in any order
 	case strings.Contains(text, "admin.sock"):
 		return "order", args[4:]
 	}
@@ -325,7 +327,7 @@ func does(args []string) (what string, rest []string) {
 		"follow": "kubeadm upgrade node --skip-phases=preflight,control-plane",
 		"init":   "\nnproc\n", "record": "for phase; do", "join": "kubeadm join", "addons": "--print-manifest", "controllers": "/etc/loam/held",
 		"forget": "rm -f /etc/loam/settings.json", "leader": "init phase kubelet-start", "upload": "upload-config all --config=/etc/loam/kubeadm.yaml >/var/log/loam/configure.log",
-		"follower": "phase kubelet-config", "crash": "-newer /etc/kubernetes/manifests", "ready": "get --raw /readyz",
+		"follower": "phase kubelet-config", "crash": "-newer /etc/kubernetes/manifests",
 		"etcd": "create --raw", "images": "images ls -q", "digest": "images ls \"name", "content": "content get", "root": "snapshots view", "import": "images import",
 	} {
 		if strings.Contains(text, part) {
