@@ -43,11 +43,11 @@ const portFile = "image-cache-port"
 // no such address, as with an engine that runs in a virtual machine of its own, the
 // result is not valid.
 func (n *nodeCache) at(m machines.Machine) (netip.AddrPort, error) {
-	if !m.Network.IsValid() {
+	if len(m.Networks) == 0 {
 		return netip.AddrPort{}, nil
 	}
 	// The driver gives the bridge, which is this host, the first address.
-	host := m.Network.Masked().Addr().Next()
+	host := m.Networks[0].Masked().Addr().Next()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.open[host] {

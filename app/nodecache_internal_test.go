@@ -25,7 +25,7 @@ func TestNodeCache(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		return &nodeCache{ctx: ctx, dataDir: dir, log: logr.Discard(), open: map[netip.Addr]bool{}}, cancel
 	}
-	here := machines.Machine{Network: netip.MustParsePrefix("127.0.0.5/8")}
+	here := machines.Machine{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.5/8")}}
 	first, end := begin()
 	at, err := first.at(here)
 	if err != nil || at.Addr().String() != "127.0.0.1" {
@@ -71,7 +71,7 @@ func TestNodeCache(t *testing.T) {
 		t.Errorf("after a restart: %d", status)
 	}
 
-	elsewhere := machines.Machine{Network: netip.MustParsePrefix("192.0.2.0/24")}
+	elsewhere := machines.Machine{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	if at, err := second.at(elsewhere); err != nil || at.IsValid() {
 		t.Errorf("where this host has no address: %v, %v", at, err)
 	}

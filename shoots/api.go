@@ -106,7 +106,7 @@ const readyScript = `kubectl --kubeconfig=/etc/kubernetes/admin.conf --server="$
 func (r *run) awaitServers(ctx context.Context) error {
 	return each(ctx, r.controlPlanes, func(ctx context.Context, m controlPlane) error {
 		return poll(ctx, r.Clock, func(ctx context.Context) error {
-			_, err := r.script(ctx, m.Machine, readyScript, "https://"+endpoint(m.Machine))
+			_, err := r.script(ctx, m.Machine, readyScript, "https://"+r.endpoint(m.Machine))
 			return err
 		})
 	})
