@@ -36,8 +36,8 @@ soak: ## load a garden for an hour while its controllers are killed, and the ima
 	LOAM_SOAK_DURATION=$${LOAM_SOAK_DURATION:-1h} go test -count=1 -timeout 3h -v -run TestSoak ./test/soak
 
 .PHONY: reboots
-reboots: prepare ## lose machines of a cluster with three control planes, and all at once, ten times in a row
-	LOAM_REBOOTS=$${LOAM_REBOOTS:-10} go test -count=1 -timeout 4h -v -run 'TestSolid$$' ./test/e2e
+reboots: prepare ## lose machines, daemon and host of clusters with one and three control planes, ten times in a row
+	LOAM_REBOOTS=$${LOAM_REBOOTS:-10} go test -count=1 -timeout 4h -v -parallel 1 -run 'Test(Solid|Restarts)$$' ./test/e2e
 
 .PHONY: bench
 bench: prepare ## print the table of sizes and times

@@ -30,6 +30,7 @@ func TestClusters(t *testing.T) {
 	t.Run("pools and settings change in place", i.with(change))
 	t.Run("hibernate and wake", i.with(hibernate))
 	t.Run("kill -9 while a second cluster is made", i.with(killDuringCreate))
+	t.Run("two clusters share nothing", i.with(sharesNothing))
 	t.Run("a lost control plane is made again on its disks only", i.with(lostControlPlane))
 	t.Run("delete one, then the other", i.with(deleteBoth))
 }
