@@ -27,7 +27,7 @@ import (
 // keeps, and lets them read. While no cache runs it says so, and nodes ask the
 // registries themselves.
 type nodeCache struct {
-	ctx     context.Context //nolint:containedctx // of the listeners, which outlive the call that opens them
+	ctx     context.Context // ends the listeners, which outlive the call that opens them
 	dataDir string
 	log     logr.Logger
 
