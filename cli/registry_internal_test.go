@@ -80,7 +80,7 @@ func appendTo(path, text string) error {
 	return err
 }
 
-func loam(t *testing.T, ctx context.Context, out, problems *output, args ...string) error {
+func loam(ctx context.Context, t *testing.T, out, problems *output, args ...string) error {
 	t.Helper()
 	cmd := New()
 	cmd.SetArgs(args)
@@ -97,7 +97,7 @@ func serve(t *testing.T, file string) (address string, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, problems output
 	ended := make(chan error, 1)
-	go func() { ended <- loam(t, ctx, &out, &problems, "registry", "serve", "--config", file) }()
+	go func() { ended <- loam(ctx, t, &out, &problems, "registry", "serve", "--config", file) }()
 	for !strings.Contains(out.String(), "is ready") {
 		select {
 		case err := <-ended:
@@ -145,7 +145,7 @@ func TestRegistryIsServedAndLookedAfter(t *testing.T) {
 			if into != nil {
 				args = append(args, "-o", "json")
 			}
-			if err := loam(t, t.Context(), &out, &problems, args...); err != nil {
+			if err := loam(t.Context(), t, &out, &problems, args...); err != nil {
 				t.Fatalf("%v: %v: %s", args, err, problems.String())
 			}
 			if into != nil {
@@ -179,7 +179,7 @@ func TestRegistryIsServedAndLookedAfter(t *testing.T) {
 		}
 	}
 	var out, problems output
-	if err := loam(t, t.Context(), &out, &problems, "registry", "retention", "--config", file); err != nil || !strings.Contains(out.String(), "Removed 1 tags") {
+	if err := loam(t.Context(), t, &out, &problems, "registry", "retention", "--config", file); err != nil || !strings.Contains(out.String(), "Removed 1 tags") {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
@@ -212,7 +212,7 @@ func TestRegistryCheckAndScrubFailWhenSomethingIsBroken(t *testing.T) {
 	}
 	for _, command := range []string{"check", "scrub"} {
 		var out, problems output
-		if err := loam(t, t.Context(), &out, &problems, "registry", command, "--config", file); fault.KindOf(err) != fault.Invalid && command == "check" || err == nil || !strings.Contains(out.String(), d.String()) {
+		if err := loam(t.Context(), t, &out, &problems, "registry", command, "--config", file); fault.KindOf(err) != fault.Invalid && command == "check" || err == nil || !strings.Contains(out.String(), d.String()) {
 			t.Errorf("%s: %v: %s", command, err, out.String())
 		}
 	}

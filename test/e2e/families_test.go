@@ -198,7 +198,7 @@ func (f *familyCluster) wantServed(pod string, targets []netip.AddrPort) {
 	}
 	eventually(f.t, time.Minute, func() error {
 		if silent, err := f.tryKube(f.kubeconfig, "", "exec", pod, "--", "sh", "-c", script.String()); err != nil || silent != "" {
-			return fmt.Errorf("nothing is served to pod %s at: %v %s", pod, err, silent)
+			return fmt.Errorf("nothing is served to pod %s at: %s %s", pod, fmt.Sprint(err), silent)
 		}
 		return nil
 	})
@@ -211,7 +211,7 @@ func (f *familyCluster) wantName(name string, want netip.Addr) {
 	eventually(f.t, time.Minute, func() error {
 		said, err := f.tryKube(f.kubeconfig, "", "exec", f.names[0], "--", "nslookup", "-type="+kind, name)
 		if err != nil || !slices.Contains(strings.Fields(said), want.String()) {
-			return fmt.Errorf("%s is not %s: %v %s", name, want, err, said)
+			return fmt.Errorf("%s is not %s: %s %s", name, want, fmt.Sprint(err), said)
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func (i *installation) loads(want load.State, args ...string) []load.Outcome {
 		err = json.Unmarshal(out, &outcomes)
 	}
 	if err != nil || len(outcomes) != 2 || outcomes[0].State != want || outcomes[1].State != want {
-		if exit, is := err.(*exec.ExitError); is {
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			i.t.Errorf("%s", exit.Stderr)
 		}
 		i.t.Fatalf("load %v: %v: %s", args, err, out)

@@ -236,7 +236,7 @@ func taints(s *scope) {
 	// so somebody has to make another.
 	late := s.template("app", stay)
 	late.Spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
-	s.deployment("app", 1, late)
+	s.deployment(1, late)
 	s.until("its pod cannot be scheduled", func() (bool, error) {
 		pods, err := s.set.CoreV1().Pods(s.namespace).List(s.ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selects("app"))})
 		if err != nil || len(pods.Items) == 0 {
@@ -251,7 +251,7 @@ func taints(s *scope) {
 
 func drainNode(s *scope) {
 	node := s.workers[0]
-	s.deployment("app", 2, s.template("app", stay))
+	s.deployment(2, s.template("app", stay))
 	s.rolledOut(0)
 	s.budget("app", 2-1)
 	helper := &drain.Helper{

@@ -41,11 +41,12 @@ func (s *scope) template(name, script string) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec}
 }
 
-func (s *scope) deployment(name string, replicas int32, template corev1.PodTemplateSpec) *appsv1.Deployment {
+// deployment makes the Deployment app.
+func (s *scope) deployment(replicas int32, template corev1.PodTemplateSpec) *appsv1.Deployment {
 	s.Helper()
 	d, err := s.set.AppsV1().Deployments(s.namespace).Create(s.ctx, &appsv1.Deployment{
-		ObjectMeta: meta(name), Spec: appsv1.DeploymentSpec{
-			Replicas: &replicas, Selector: selects(name), Template: template,
+		ObjectMeta: meta("app"), Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: selects("app"), Template: template,
 			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{
 				MaxUnavailable: ptr.To(intstr.FromInt32(0)), MaxSurge: ptr.To(intstr.FromInt32(1)),
 			}},
@@ -73,7 +74,7 @@ func (s *scope) rolledOut(least int32) {
 }
 
 func rollingUpdate(s *scope) {
-	s.deployment("app", 2, s.template("app", stay))
+	s.deployment(2, s.template("app", stay))
 	s.rolledOut(0)
 	sets := func() int {
 		all, err := s.set.AppsV1().ReplicaSets(s.namespace).List(s.ctx, metav1.ListOptions{})
@@ -95,7 +96,7 @@ func rollingUpdate(s *scope) {
 }
 
 func scale(s *scope) {
-	s.deployment("app", 1, s.template("app", stay))
+	s.deployment(1, s.template("app", stay))
 	s.rolledOut(0)
 	for _, n := range []int32{3, 0} {
 		current, err := s.set.AppsV1().Deployments(s.namespace).GetScale(s.ctx, "app", metav1.GetOptions{})
