@@ -75,9 +75,12 @@ func (n *nodeCache) listen(host netip.Addr) (bool, error) {
 		n.log.Info("Nodes do not find the image cache", "address", host.String(), "problem", err.Error())
 		return false, nil
 	}
-	n.port = listener.Addr().(*net.TCPAddr).AddrPort().Port()
-	if err := os.WriteFile(path, []byte(strconv.Itoa(int(n.port))+"\n"), 0o600); err != nil {
-		return false, errors.Join(err, listener.Close())
+	if n.port == 0 {
+		port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
+		if err := os.WriteFile(path, []byte(strconv.Itoa(int(port))+"\n"), 0o600); err != nil {
+			return false, errors.Join(err, listener.Close())
+		}
+		n.port = port
 	}
 	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(n.ctx, func() { _ = server.Close() })

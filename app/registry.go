@@ -76,8 +76,9 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	}
 	// The folder's owner looks after the cache without logging in.
 	looking.Guard = nil
-	doors = append(doors, listen.Door{Name: "the folder's owner", Socket: filepath.Join(c.DataDir, RegistrySocket), Handler: admin.Handler(looking)})
-	doors = append(doors, listen.Door{Name: "nodes of this host's clusters", Socket: filepath.Join(c.DataDir, NodesSocket), Handler: readOnly(srv.Handler(""))})
+	doors = append(doors,
+		listen.Door{Name: "the folder's owner", Socket: filepath.Join(c.DataDir, RegistrySocket), Handler: admin.Handler(looking)},
+		listen.Door{Name: "nodes of this host's clusters", Socket: filepath.Join(c.DataDir, NodesSocket), Handler: readOnly(srv.Handler(""))})
 	options := listen.Options{Log: log}
 	if c.TLS != nil {
 		options.CertFile, options.KeyFile = c.TLS.CertFile, c.TLS.KeyFile
