@@ -17,10 +17,9 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-)
 
-// kindVersion is the kind that clusters are compared with.
-const kindVersion = "v0.33.0"
+	"github.com/loam-cloud/loam/test/tools"
+)
 
 // kindConfigs are the clusters that are compared, as kind's files.
 var kindConfigs = []struct {
@@ -82,16 +81,10 @@ type kind struct {
 	env    []string
 }
 
-// installKind builds kind, pinned, from its Go module.
+// installKind finds out how kind can be run on this host.
 func installKind(b *testing.B) kind {
 	b.Helper()
-	bin := b.TempDir()
-	build := exec.Command("go", "install", "sigs.k8s.io/kind@"+kindVersion)
-	build.Dir, build.Env = os.TempDir(), append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("building kind: %v\n%s", err, out)
-	}
-	k := kind{binary: filepath.Join(bin, "kind"), env: os.Environ()}
+	k := kind{binary: tools.Kind(b), env: os.Environ()}
 	if err := exec.Command("docker", "run", "--rm", "--privileged", "--entrypoint", "/bin/true", "loam/node:"+version).Run(); err == nil {
 		return k
 	}
