@@ -26,6 +26,7 @@ import (
 	"github.com/loam-cloud/loam/registry/store"
 	"github.com/loam-cloud/loam/registry/through"
 	"github.com/loam-cloud/loam/registry/upstream"
+	"github.com/loam-cloud/loam/secrets/vault"
 )
 
 // RegistrySocket is where, in its folder, a running image cache listens for its
@@ -49,7 +50,18 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	caches, err := openCaches(c, s, log)
+	keeping, stop := context.WithCancel(logr.NewContext(ctx, log))
+	var kept sync.WaitGroup
+	defer kept.Wait()
+	defer stop()
+	secrets, err := openVault(c.Vault)
+	if err != nil {
+		return err
+	}
+	if secrets != nil {
+		kept.Go(func() { secrets.Keep(keeping) })
+	}
+	caches, err := openCaches(c, s, secrets, log)
 	if err != nil {
 		return err
 	}
@@ -87,11 +99,7 @@ func Registry(ctx context.Context, c config.Configuration, out io.Writer, ready 
 	if err != nil {
 		return err
 	}
-	keeping, stop := context.WithCancel(ctx)
-	var kept sync.WaitGroup
 	kept.Go(func() { keeper.Run(keeping) })
-	defer kept.Wait()
-	defer stop()
 	if ready != nil {
 		ready()
 	}
@@ -199,10 +207,10 @@ func openGuard(c config.Configuration, log logr.Logger) (*access.Guard, error) {
 // caches are those of all upstreams, by name.
 type caches map[string]*through.Cache
 
-func openCaches(c config.Configuration, s *store.Store, log logr.Logger) (caches, error) {
+func openCaches(c config.Configuration, s *store.Store, secrets *vault.Client, log logr.Logger) (caches, error) {
 	all := caches{}
 	for _, u := range c.Upstreams {
-		client, err := openUpstream(u)
+		client, err := openUpstream(u, secrets)
 		if err != nil {
 			all.close()
 			return nil, err
@@ -212,12 +220,14 @@ func openCaches(c config.Configuration, s *store.Store, log logr.Logger) (caches
 	return all, nil
 }
 
-func openUpstream(u config.Upstream) (*upstream.Client, error) {
+func openUpstream(u config.Upstream, secrets *vault.Client) (*upstream.Client, error) {
 	o := upstream.Options{Name: u.Name, URL: u.URL, Stall: u.Stall.Duration}
 	switch c := u.Credentials; {
 	case c == nil:
 	case c.Environment != nil:
 		o.Credentials = upstream.CredentialsFromEnvironment(c.Environment.User, c.Environment.Password)
+	case c.Vault != nil:
+		o.Credentials = vaultCredentials(secrets, *c.Vault)
 	default:
 		o.Credentials = upstream.CredentialsFromFile(c.File, u.Name)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/loam-cloud/loam/api/vault"
 	"github.com/loam-cloud/loam/registry/access"
 )
 
@@ -39,6 +40,8 @@ type Configuration struct {
 	Access *Access `json:"access,omitempty"`
 	// Hosts are names and ports under which clients know the private repositories.
 	Hosts []string `json:"hosts,omitempty"`
+	// Vault is where credentials of upstreams may be.
+	Vault *vault.Server `json:"vault,omitempty"`
 	// Upstreams are what is cached; docker.io, ghcr.io, quay.io, registry.k8s.io and
 	// reg.kyverno.io when there are none.
 	Upstreams []Upstream `json:"upstreams,omitempty"`
@@ -112,6 +115,17 @@ type Credentials struct {
 	File string `json:"file,omitempty"`
 	// Environment has names of variables.
 	Environment *EnvironmentCredentials `json:"environment,omitempty"`
+	// Vault names a secret of the server that the field vault of the file says.
+	Vault *VaultCredentials `json:"vault,omitempty"`
+}
+
+// VaultCredentials are two keys of a secret of Vault.
+type VaultCredentials struct {
+	vault.Reference `json:",inline"`
+	// UserKey and PasswordKey are user and password when empty. A secret without
+	// the user's key is a token.
+	UserKey     string `json:"userKey,omitempty"`
+	PasswordKey string `json:"passwordKey,omitempty"`
 }
 
 // EnvironmentCredentials are the names of two variables.
@@ -199,6 +213,10 @@ func (c *Configuration) Default(dataDir string) {
 		orElse(&u.Stall.Duration, 30*time.Second)
 		orElse(&u.Patience.Duration, 5*time.Second)
 		u.Offline = u.Offline || c.Offline
+		if u.Credentials != nil && u.Credentials.Vault != nil {
+			orElse(&u.Credentials.Vault.UserKey, "user")
+			orElse(&u.Credentials.Vault.PasswordKey, "password")
+		}
 	}
 	if c.Access != nil && len(c.Access.Grants) == 0 {
 		c.Access.Grants = []Grant{{Users: []string{access.Everyone}, Repositories: []string{"*"}, Actions: []access.Action{access.Pull, access.Push}}}

@@ -34,6 +34,13 @@ func TestDefaultsAreRight(t *testing.T) {
 	if !c.Upstreams[0].Offline || len(c.Access.Grants) != 2 || c.Access.Grants[1].Repositories[0] != "quay.io/*" {
 		t.Errorf("got %+v", c)
 	}
+	c = parse(t, "vault: {address: 'https://vault.example', login: {kubernetes: {role: loam}}}\nupstreams: [{name: quay.io, credentials: {vault: {path: registries/quay}}}]\n")
+	if problems := c.Validate(); len(problems) != 0 {
+		t.Error(problems)
+	}
+	if v := c.Upstreams[0].Credentials.Vault; v.UserKey != "user" || v.PasswordKey != "password" || v.Engine() != "secret" {
+		t.Errorf("got %+v", v)
+	}
 }
 
 func TestEveryProblemIsNamed(t *testing.T) {
@@ -53,6 +60,11 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		"upstreams: [{name: a.io, ttl: -1m}]":                                 "upstreams[0].ttl",
 		"upstreams: [{name: a.io, credentials: {}}]":                          "upstreams[0].credentials",
 		"upstreams: [{name: a.io, credentials: {environment: {user: A}}}]":    "upstreams[0].credentials.environment.password",
+		"upstreams: [{name: a.io, credentials: {vault: {path: a}}}]":          "vault",
+		"vault: {address: 'https://v'}":                                       "vault.login",
+		"vault: {address: 'https://u:secret@v', login: {token: {file: a}}}":   "vault.address",
+		"upstreams: [{name: a.io, credentials: {vault: {path: ../a}}}]":       "upstreams[0].credentials.vault.path",
+		"upstreams: [{name: a.io, credentials: {file: a, vault: {path: a}}}]": "upstreams[0].credentials",
 		"hosts: [a.io]\nupstreams: [{name: a.io}]":                            "upstreams[0].name",
 		"hosts: [https://a.io]":                                               "hosts[0]",
 		"tls: {certFile: a}":                                                  "tls.keyFile",

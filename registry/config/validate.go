@@ -50,9 +50,15 @@ func (c *Configuration) Validate() field.ErrorList {
 			problems = append(problems, field.Invalid(field.NewPath("hosts").Index(i), host, "must be HOST or HOST:PORT, in small letters"))
 		}
 	}
+	if c.Vault != nil {
+		problems = append(problems, c.Vault.Validate(field.NewPath("vault"))...)
+	}
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
 		p := field.NewPath("upstreams").Index(i)
+		if c.Vault == nil && u.Credentials != nil && u.Credentials.Vault != nil {
+			problems = append(problems, field.Required(field.NewPath("vault"), fmt.Sprintf("is the server that %s asks", p.Child("credentials", "vault"))))
+		}
 		problems = append(problems, u.validate(p)...)
 		if names[u.Name] {
 			problems = append(problems, field.Duplicate(p.Child("name"), u.Name))
@@ -158,15 +164,34 @@ func (u Upstream) validate(p *field.Path) (problems field.ErrorList) {
 	if parsed, err := url.Parse(u.URL); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" {
 		problems = append(problems, field.Invalid(p.Child("url"), redact(u.URL), "must be http:// or https://, a host and perhaps a path, without user and query"))
 	}
-	if c := u.Credentials; c != nil && (c.File == "") == (c.Environment == nil) {
-		problems = append(problems, field.Invalid(p.Child("credentials"), "", "must have one of file and environment"))
-	} else if c != nil && c.Environment != nil && c.Environment.Password == "" {
-		problems = append(problems, field.Required(p.Child("credentials", "environment", "password"), "must name a variable"))
+	if u.Credentials != nil {
+		problems = append(problems, u.Credentials.validate(p.Child("credentials"))...)
 	}
 	for name, d := range map[string]time.Duration{"ttl": u.TTL.Duration, "stall": u.Stall.Duration, "patience": u.Patience.Duration} {
 		if d < 0 {
 			problems = append(problems, field.Invalid(p.Child(name), d.String(), "must not be negative"))
 		}
+	}
+	return problems
+}
+
+func (c Credentials) validate(p *field.Path) (problems field.ErrorList) {
+	set := 0
+	if c.File != "" {
+		set++
+	}
+	if c.Environment != nil {
+		set++
+		if c.Environment.Password == "" {
+			problems = append(problems, field.Required(p.Child("environment", "password"), "must name a variable"))
+		}
+	}
+	if c.Vault != nil {
+		set++
+		problems = append(problems, c.Vault.Validate(p.Child("vault"))...)
+	}
+	if set != 1 {
+		problems = append(problems, field.Invalid(p, "", "must have one of file, environment and vault"))
 	}
 	return problems
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -113,7 +114,10 @@ func (c *Client) credentials(ctx context.Context) (authn.AuthConfig, error) {
 		return authn.AuthConfig{}, nil
 	}
 	auth, err := c.o.Credentials(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, fault.Transient):
+		return auth, fmt.Errorf("credentials for %s: %w", c.o.Name, err)
+	case err != nil:
 		return auth, fault.New(fault.Denied, "credentials for %s: %w", c.o.Name, err)
 	}
 	return auth, nil

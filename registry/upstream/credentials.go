@@ -14,7 +14,8 @@ import (
 
 // Credentials are what the cache proves itself with to an upstream. They are
 // asked anew for every token, so that what changes is seen without a restart.
-// The faults are Missing, where there are none, and Invalid.
+// The faults are Missing, where there are none, Denied and Invalid; Transient where
+// it is worth asking again.
 type Credentials func(ctx context.Context) (authn.AuthConfig, error)
 
 // CredentialsFromEnvironment reads a user and a password, or a token where

@@ -30,7 +30,7 @@ const (
 var ranks = map[string]int{
 	"api": 0, "fault": 0,
 	"capacity": 1, "fabric": 1, "nodeconfig": 1,
-	"machines": 2, "hosts": 2, "registry": 2, "garden": 2, "images": 2,
+	"machines": 2, "hosts": 2, "registry": 2, "garden": 2, "images": 2, "secrets": 2,
 	"shoots":      3,
 	"controllers": 4, "console": 4,
 	"app": 5,
