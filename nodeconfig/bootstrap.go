@@ -35,6 +35,13 @@ const (
 	releasePath     = "/etc/loam/release"
 	releaseUnit     = "loam-release.service"
 	releaseUnitPath = "/etc/systemd/system/" + releaseUnit
+
+	// PrefillPath holds the requests to etcd that are sent to that of a new cluster as
+	// soon as it listens.
+	PrefillPath     = "/etc/loam/prefill"
+	prefillUnit     = "loam-prefill.service"
+	prefillUnitPath = "/etc/systemd/system/" + prefillUnit
+	sendPath        = "/etc/loam/send-prefill"
 )
 
 // CgroupPatch is the part of a shell script that fits the kubelet's configuration
@@ -105,6 +112,34 @@ ConditionPathExists=!` + BootstrappedPath + `
 ExecStart=` + releasePath + `
 `
 
+// sendScript brings etcd what its cluster begins with. It spares the API server work
+// and is no condition of anything: where it fails, or an image has no openssl, the API
+// server does that work. Only an etcd that has a leader answers; one request more or
+// less is no matter, since none overwrites anything.
+const sendScript = `#!/bin/sh
+pki=/etc/kubernetes/pki
+log=/var/log/loam/prefill.log
+for try in $(seq 300); do
+  if bash -c '</dev/tcp/localhost/2379' 2>/dev/null; then
+    openssl s_client -quiet -verify_return_error -verify_hostname localhost -connect localhost:2379 -CAfile $pki/etcd/ca.crt \
+      -cert $pki/apiserver-etcd-client.crt -key $pki/apiserver-etcd-client.key <` + PrefillPath + ` >$log 2>&1
+    ! grep -q '"raft_term"' $log || exit 0
+  fi
+  sleep 0.1
+done
+exit 1
+`
+
+const prefillUnitText = `[Unit]
+Description=Fill the etcd of a new cluster
+After=kubelet.service
+ConditionPathExists=` + PrefillPath + `
+ConditionPathExists=!` + BootstrappedPath + `
+
+[Service]
+ExecStart=` + sendPath + `
+`
+
 const bootstrapUnit = `[Unit]
 Description=Have kubeadm make the files of the control plane
 Before=kubelet.service
@@ -118,6 +153,7 @@ ExecStart=` + bootstrapPath + `
 
 const wants = `[Unit]
 Wants=` + BootstrapUnit + `
+Wants=` + prefillUnit + `
 `
 
 // bootstrapFiles of a new cluster's control plane that is alone have its controllers
@@ -128,6 +164,8 @@ func bootstrapFiles(n Node, alone bool) []File {
 		{Path: bootstrapPath, Content: []byte(bootstrapScript), Mode: program},
 		{Path: unitPath, Content: []byte(bootstrapUnit), Mode: public},
 		{Path: wantsPath, Content: []byte(wants), Mode: public},
+		{Path: sendPath, Content: []byte(sendScript), Mode: program},
+		{Path: prefillUnitPath, Content: []byte(prefillUnitText), Mode: public},
 	}
 	if len(n.PodSubnets) == 0 {
 		return files

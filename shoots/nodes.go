@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +25,7 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/machines"
 	"github.com/loam-cloud/loam/nodeconfig"
+	"github.com/loam-cloud/loam/shoots/prefill"
 )
 
 func (r *run) createControlPlane(ctx context.Context) error {
@@ -128,6 +130,15 @@ func (r *run) controlPlaneFiles(m controlPlane) ([]nodeconfig.File, error) {
 	kept, err := r.settingsFile(m.member.pool)
 	if err != nil {
 		return nil, err
+	}
+	if !r.cluster.Established {
+		requests, err := prefill.Requests(prefill.Cluster{
+			KubernetesVersion: r.cluster.KubernetesVersion, CA: r.authorities["ca.crt"], Created: r.Clock.Now(), NewUID: uuid.NewUUID,
+		})
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, nodeconfig.File{Path: nodeconfig.PrefillPath, Content: requests, Mode: 0o600})
 	}
 	return slices.Concat(r.authorities.files(), own, files, kept), nil
 }

@@ -70,21 +70,33 @@ func sharesNothing(i *installation) {
 			i.t.Errorf("%s and %s share %q", where, other, what)
 		}
 	}
+	// What was put there before the API server looked is compared above, if etcd took it.
+	log, err := i.exec("docker", "exec", i.controlPlane("one"), "cat", "/var/log/loam/prefill.log").Output()
+	if err != nil || bytes.Count(log, []byte("HTTP/1.1 200 OK")) < 2 {
+		i.t.Errorf("etcd was not filled: %s, %v", log, err)
+	}
+}
+
+// controlPlane is the container of a cluster's first control plane.
+func (i *installation) controlPlane(cluster string) string {
+	i.t.Helper()
+	machine := i.owned("ps", "-q", "--filter", "label=loam.dev/cluster=shoot--local--"+cluster, "--filter", "label=loam.dev/machine=control-plane-0")
+	if len(machine) != 1 {
+		i.t.Fatalf("cluster %q has control planes %v", cluster, machine)
+	}
+	return machine[0]
 }
 
 // stored is what identifies a cluster, with the key of its etcd or the file of its
 // control plane in which it was found first.
 func (i *installation) stored(name string) map[string]string {
 	i.t.Helper()
-	machine := i.owned("ps", "-q", "--filter", "label=loam.dev/cluster=shoot--local--"+name, "--filter", "label=loam.dev/machine=control-plane-0")
-	if len(machine) != 1 {
-		i.t.Fatalf("cluster %q has control planes %v", name, machine)
-	}
+	machine := i.controlPlane(name)
 	found := map[string]string{}
 	// A range that begins and ends with the byte 0 is all keys.
 	const ask = `echo '{"key":"AA==","range_end":"AA=="}' | kubectl --kubeconfig=/dev/null --server=https://127.0.0.1:2379 --certificate-authority=/etc/kubernetes/pki/etcd/ca.crt ` +
 		`--client-certificate=/etc/kubernetes/pki/etcd/healthcheck-client.crt --client-key=/etc/kubernetes/pki/etcd/healthcheck-client.key create --raw /v3/kv/range -f -`
-	out, err := i.exec("docker", "exec", machine[0], "sh", "-c", ask).Output()
+	out, err := i.exec("docker", "exec", machine, "sh", "-c", ask).Output()
 	if err != nil {
 		i.t.Fatalf("asking the etcd of %q: %v", name, err)
 	}
@@ -97,7 +109,7 @@ func (i *installation) stored(name string) map[string]string {
 	for _, kv := range answer.Kvs {
 		identity(found, string(kv.Key), slices.Concat(kv.Key, []byte("\n"), kv.Value))
 	}
-	out, err = i.exec("docker", "exec", machine[0], "tar", "-C", "/", "-c", "etc/kubernetes", "etc/machine-id", "etc/loam", "var/lib/kubelet/pki", "var/lib/kubelet/config.yaml").Output()
+	out, err = i.exec("docker", "exec", machine, "tar", "-C", "/", "-c", "etc/kubernetes", "etc/machine-id", "etc/loam", "var/lib/kubelet/pki", "var/lib/kubelet/config.yaml").Output()
 	if err != nil {
 		i.t.Fatalf("reading the files of %q: %v", name, err)
 	}
