@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // ControlPlaneConfig is what spec.provider.controlPlaneConfig of a Shoot of
 // provider type local holds: what all machines of the cluster share and a Shoot
@@ -30,6 +33,9 @@ type ControlPlaneConfig struct {
 	// ContainerdConfigPatchesJSON6902 are JSON patches (RFC 6902), as JSON or YAML,
 	// of containerd's configuration; they are made before the others.
 	ContainerdConfigPatchesJSON6902 []string `json:"containerdConfigPatchesJSON6902,omitempty"`
+	// Node are NodeSettings in which the nodes differ from their profile; null takes a
+	// value away.
+	Node *runtime.RawExtension `json:"node,omitempty"`
 }
 
 // WorkerConfig is what workers[].providerConfig of a Shoot of provider type
@@ -48,6 +54,8 @@ type WorkerConfig struct {
 	// KubeadmPatches are for the configuration of these nodes; they are made after
 	// those of the cluster.
 	KubeadmPatches `json:",inline"`
+	// Node are NodeSettings in which these nodes differ from the others of the cluster.
+	Node *runtime.RawExtension `json:"node,omitempty"`
 }
 
 // Listener is an address and a port of the host.

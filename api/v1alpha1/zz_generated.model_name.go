@@ -6,6 +6,21 @@
 package v1alpha1
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ContainerdCollection) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.ContainerdCollection"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ContainerdSettings) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.ContainerdSettings"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ControlPlaneArgs) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.ControlPlaneArgs"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ControlPlaneConfig) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.ControlPlaneConfig"
 }
@@ -16,8 +31,18 @@ func (in KubeadmPatches) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in KubeletService) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.KubeletService"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in Listener) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.Listener"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in LogindSettings) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.LogindSettings"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
@@ -46,6 +71,26 @@ func (in Mount) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in NodeFile) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.NodeFile"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in NodeProfile) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.NodeProfile"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in NodeSettings) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.NodeSettings"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in NodeUser) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.NodeUser"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in PatchJSON6902) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.PatchJSON6902"
 }
@@ -63,6 +108,11 @@ func (in Proxy) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in Ranges) OpenAPIModelName() string {
 	return "dev.loam.v1alpha1.Ranges"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in TimeSettings) OpenAPIModelName() string {
+	return "dev.loam.v1alpha1.TimeSettings"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
