@@ -31,6 +31,11 @@ test: prepare ## set everything up and run all tests, the end-to-end ones includ
 e2e: prepare ## run only the end-to-end tests
 	go test -count=1 -timeout 60m -v ./test/e2e/...
 
+.PHONY: e2e-vm
+e2e-vm: export LOAM_VM=1
+e2e-vm: prepare ## boot a virtual machine of each node profile under emulation, with no hardware for it
+	go test -count=1 -timeout 3h -v -run MachineBoots ./test/boot
+
 .PHONY: soak
 soak: ## load a garden for an hour while its controllers are killed, and the image cache, and look for what they left or lost
 	LOAM_SOAK_DURATION=$${LOAM_SOAK_DURATION:-1h} go test -count=1 -timeout 3h -v -run TestSoak ./test/soak

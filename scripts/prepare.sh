@@ -13,6 +13,11 @@ need iptables iptables
 need busybox busybox-static
 need curl curl
 need skopeo skopeo
+if [ -n "${LOAM_VM:-}" ]; then
+  need qemu-system-x86_64 qemu-system-x86
+  need qemu-img qemu-utils
+  need genisoimage genisoimage
+fi
 command -v go >/dev/null 2>&1 || { echo "Go is missing: install the version that go.mod names, or newer" >&2; exit 1; }
 
 if [ "${#missing[@]}" -gt 0 ]; then

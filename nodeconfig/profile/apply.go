@@ -68,9 +68,11 @@ func (r *Resolved) applyScript(files map[string]File) []byte {
 		fmt.Fprintf(&script, "apply %s %s\n", quote(unit), strings.Join(units[unit], " "))
 	}
 	var own []string
-	for _, name := range slices.Sorted(maps.Keys(r.Units)) {
-		// A unit that says nothing of when it starts is started by another.
-		if strings.Contains(r.Units[name], "\n[Install]") {
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		name, is := strings.CutPrefix(path, unitsPath)
+		// A drop-in is no unit, and a unit that says nothing of when it starts is
+		// started by another.
+		if is && !strings.Contains(name, "/") && strings.Contains(string(files[path].Content), "\n[Install]") {
 			own = append(own, name)
 		}
 	}
