@@ -125,11 +125,22 @@ func find(table map[string]any, names []string) (any, bool) {
 // TestCloudInitKnowsTheBootData has Debian's cloud-init look at what it will read.
 func TestCloudInitKnowsTheBootData(t *testing.T) {
 	var all []boot.File
+	documents, networks := 0, 0
+	seen := map[string]bool{}
 	add := func(name string, made *profile.Rendered) {
-		all = append(all,
-			boot.File{Path: "/data/user-" + name, Content: made.UserData, Mode: 0o600},
-			boot.File{Path: "/data/vendor-" + name, Content: made.VendorData, Mode: 0o600},
-			boot.File{Path: "/network/" + name, Content: made.NetworkConfig, Mode: 0o600})
+		for kind, content := range map[string][]byte{"data/user-": made.UserData, "data/vendor-": made.VendorData, "network/": made.NetworkConfig} {
+			// A look takes seconds, and many are the same.
+			if seen[string(content)] {
+				continue
+			}
+			seen[string(content)] = true
+			all = append(all, boot.File{Path: "/" + kind + name, Content: content, Mode: 0o600})
+			if kind == "network/" {
+				networks++
+			} else {
+				documents++
+			}
+		}
 	}
 	for _, name := range profile.Names() {
 		add(name, render(t, name, nil))
@@ -148,10 +159,9 @@ for f in /network/*; do
 done
 true
 `)
-	valid := strings.Count(out, "Valid cloud-config")
-	networks := strings.Count(out, ": netplan\n")
-	if want := 2 * (len(profile.Names()) + 2); valid != want || networks != want/2 || strings.Contains(out, "the broken one") {
-		t.Errorf("%d documents of %d are valid, %d networks of %d:\n%s", valid, want, networks, want/2, out)
+	valid, converted := strings.Count(out, "Valid cloud-config"), strings.Count(out, ": netplan\n")
+	if documents < 6 || valid != documents || networks == 0 || converted != networks || strings.Contains(out, "the broken one") {
+		t.Errorf("%d documents of %d are valid, %d networks of %d:\n%s", valid, documents, converted, networks, out)
 	}
 }
 

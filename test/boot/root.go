@@ -36,7 +36,8 @@ var packages = []string{
 
 // finish runs in the new root folder. The initial RAM disk has only what reads an
 // emulated disk, because unpacking it takes long under emulation; there is no mirror
-// to ask; and each boot gets keys of its own, as a template's does.
+// to ask; locales that cloud-init would make are not there; and each machine gets keys
+// of its own, as those of a template do.
 const finish = `set -e
 printf 'MODULES=list\n' >/etc/initramfs-tools/conf.d/loam
 printf 'virtio_pci\nvirtio_blk\next4\n' >/etc/initramfs-tools/modules
@@ -44,6 +45,7 @@ update-initramfs -u
 : >/etc/apt/sources.list
 : >/etc/machine-id
 rm -f /etc/ssh/ssh_host_*
+printf 'locale: C.UTF-8\n' >/etc/cloud/cloud.cfg.d/90-template.cfg
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
 mkdir -p /loam-test
 printf '/dev/vda / ext4 defaults 0 1\n/dev/vdc /loam-test ext4 ro,nofail 0 0\n' >/etc/fstab
