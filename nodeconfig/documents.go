@@ -147,12 +147,17 @@ type kubeletAuthorization struct {
 
 // kubeletPatch is what is one node's own in a KubeletConfiguration.
 type kubeletPatch struct {
+	CrashLoopBackOff            *crashLoopBackOff `json:"crashLoopBackOff,omitempty"`
 	EvictionHard                map[string]string `json:"evictionHard,omitempty"`
 	FailSwapOn                  *bool             `json:"failSwapOn,omitempty"`
 	ImageGCHighThresholdPercent *int32            `json:"imageGCHighThresholdPercent,omitempty"`
 	MaxPods                     int32             `json:"maxPods,omitempty"`
 	ResolvConf                  string            `json:"resolvConf,omitempty"`
 	SystemReserved              map[string]string `json:"systemReserved,omitempty"`
+}
+
+type crashLoopBackOff struct {
+	MaxContainerRestartPeriod string `json:"maxContainerRestartPeriod"`
 }
 
 type kubeProxyConfiguration struct {

@@ -187,8 +187,8 @@ func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
 
 // kubeletDocumentPatch is what is one node's own. kubeadm hands the cluster's
 // document to every node, and this on top of it.
-func kubeletDocumentPatch(n Node) kubeletPatch {
-	patch := kubeletPatch{MaxPods: n.MaxPods, SystemReserved: n.systemReserved()}
+func kubeletDocumentPatch(c Cluster, n Node) kubeletPatch {
+	patch := kubeletPatch{CrashLoopBackOff: restartPeriod(c, n), MaxPods: n.MaxPods, SystemReserved: n.systemReserved()}
 	if n.VirtualMachine {
 		return patch
 	}
@@ -210,8 +210,20 @@ func kubeletDocumentPatch(n Node) kubeletPatch {
 	return patch
 }
 
+// restartPeriod bounds the pause before a control plane's container is started again:
+// etcds that find each other late, after the host had to start them all at once, have
+// API servers end, which would then stay away for up to five minutes.
+func restartPeriod(c Cluster, n Node) *crashLoopBackOff {
+	const gate, since = "KubeletCrashLoopBackOffMax", "v1.35.0" // on by default from there (KEP-4603)
+	on, set := c.FeatureGates.Kubelet[gate]
+	if n.Role != v1alpha1.RoleControlPlane || set && !on || !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic(since)) {
+		return nil
+	}
+	return &crashLoopBackOff{MaxContainerRestartPeriod: "20s"}
+}
+
 func patchFiles(c Cluster, n Node) ([]File, error) {
-	kubelet, err := renderKubeletPatch(n)
+	kubelet, err := renderKubeletPatch(c, n)
 	if err != nil {
 		return nil, err
 	}

@@ -85,11 +85,11 @@ func (s Settings) File() (File, error) {
 
 // renderKubeletPatch writes what is one node's own: Loam's part, and what its user
 // wants on top of that.
-func renderKubeletPatch(n Node) ([]byte, error) {
+func renderKubeletPatch(c Cluster, n Node) ([]byte, error) {
 	if len(n.Kubelet) == 0 {
-		return render(kubeletDocumentPatch(n))
+		return render(kubeletDocumentPatch(c, n))
 	}
-	text, err := json.Marshal(kubeletDocumentPatch(n))
+	text, err := json.Marshal(kubeletDocumentPatch(c, n))
 	if err != nil {
 		return nil, err
 	}

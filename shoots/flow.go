@@ -273,6 +273,8 @@ type run struct {
 	// existing are the machines that there are when the run begins, surplus those
 	// of them that the cluster has no longer.
 	existing, surplus []machines.Machine
+	// began is when that was.
+	began time.Time
 	// plan is what is to be done to machines of a cluster that was whole once.
 	plan []plan.Step
 
@@ -313,6 +315,7 @@ func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error
 	if err := a.Validate(); err != nil {
 		problems = append(problems, err.Error())
 	}
+	began := f.Clock.Now()
 	existing, err := f.Machines.List(ctx, c.ID)
 	if err != nil {
 		return nil, err
@@ -325,7 +328,7 @@ func (f *Flow) begin(ctx context.Context, c Cluster, a Authorities) (*run, error
 	if full.Clientset == nil {
 		full.Clientset = func(config *rest.Config) (kubernetes.Interface, error) { return kubernetes.NewForConfig(config) }
 	}
-	return &run{Flow: &full, cluster: c, authorities: a, existing: existing, surplus: c.surplus(existing)}, nil
+	return &run{Flow: &full, cluster: c, authorities: a, existing: existing, began: began, surplus: c.surplus(existing)}, nil
 }
 
 // end closes what the run opened.

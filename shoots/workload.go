@@ -223,7 +223,7 @@ func (r *run) awaitNodes(ctx context.Context) error {
 		}
 		ready := map[string]bool{}
 		for _, n := range nodes.Items {
-			ready[n.Name] = nodeReady(&n)
+			ready[n.Name] = r.nodeIsReady(&n)
 		}
 		var missing []string
 		for _, m := range all {
@@ -250,6 +250,9 @@ func nodeReady(node *corev1.Node) bool {
 // awaitSystem waits until every Deployment of kube-system has its pods, so that
 // names resolve when the cluster is handed over.
 func (r *run) awaitSystem(ctx context.Context) error {
+	if err := r.awaken(ctx); err != nil {
+		return err
+	}
 	return poll(ctx, r.Clock, func(ctx context.Context) error {
 		var deployments appsv1.DeploymentList
 		if err := r.api.List(ctx, &deployments, client.InNamespace("kube-system")); err != nil {

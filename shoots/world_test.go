@@ -236,7 +236,7 @@ func (w *world) settle(ctx context.Context) {
 	}
 	for _, n := range nodes.Items {
 		base := n.DeepCopy()
-		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
 		if err := w.inside.Status().Patch(ctx, &n, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
 			w.t.Error(err)
 		}
