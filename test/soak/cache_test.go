@@ -23,7 +23,7 @@ const (
 	// commandEnv makes this binary `loam` with the arguments that it has.
 	commandEnv = "LOAM_SOAK_COMMAND"
 	// Pulls of the image cache, in `make test` and in `make soak`.
-	somePulls, manyPulls = 5000, 20_000
+	somePulls, manyPulls = 10_000, 40_000
 	pullers              = 24
 )
 
@@ -33,7 +33,7 @@ const (
 // why whenever a client saw an error.
 func TestSoakCache(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes a minute")
+		t.Skip("it takes some minutes")
 	}
 	pulls := somePulls
 	if os.Getenv(durationEnv) != "" {
