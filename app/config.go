@@ -21,6 +21,7 @@ import (
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/audit"
 	"github.com/loam-cloud/loam/garden/backup"
+	registry "github.com/loam-cloud/loam/registry/config"
 )
 
 // Version is Loam's version.
@@ -47,6 +48,11 @@ type Config struct {
 	// Audit says where requests to the API are written down; empty means the
 	// garden's defaults.
 	Audit audit.Config
+	// Registry is the image cache, which nodes of clusters are led to; its folder is
+	// the one called registry in DataDir when it names none.
+	Registry registry.Configuration
+	// NoRegistry leaves it to others to run the image cache.
+	NoRegistry bool
 	// Manifests are files to be applied once the garden is ready.
 	Manifests []string
 	// Ports says how ports of this host lead to services of clusters.
@@ -95,6 +101,14 @@ func (c Config) Validate() error {
 		return fault.Wrap(fault.Invalid, err)
 	}
 	return nil
+}
+
+// registryConfiguration is the image cache's, with its defaults.
+func (c Config) registryConfiguration() registry.Configuration {
+	r := c.Registry
+	r.APIVersion, r.Kind = registry.APIVersion, registry.Kind
+	r.Default(filepath.Join(c.DataDir, "registry"))
+	return r
 }
 
 // Instance names this installation at machine drivers, so that two gardens on

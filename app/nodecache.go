@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/registry/daemon"
 )
 
 // nodeCache leads the nodes of this host's clusters to the image cache that runs
@@ -28,7 +29,8 @@ import (
 // registries themselves.
 type nodeCache struct {
 	ctx     context.Context // ends the listeners, which outlive the call that opens them
-	dataDir string
+	dataDir string          // the garden's
+	folder  string          // the cache's
 	log     logr.Logger
 
 	mu   sync.Mutex
@@ -95,7 +97,7 @@ func (n *nodeCache) listen(host netip.Addr) (bool, error) {
 
 // handler passes on what nodes ask. The cache's own socket for them lets nobody write.
 func (n *nodeCache) handler() http.Handler {
-	socket := filepath.Join(n.dataDir, "registry", NodesSocket)
+	socket := filepath.Join(n.folder, daemon.NodesSocket)
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "registry"}) },
 		Transport: &http.Transport{

@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/loam-cloud/loam/machines"
+	"github.com/loam-cloud/loam/registry/daemon"
 )
 
 // TestNodeCache leads a machine to a cache that comes later, and again to the same
@@ -23,7 +24,7 @@ func TestNodeCache(t *testing.T) {
 	dir := t.TempDir()
 	begin := func() (*nodeCache, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(t.Context())
-		return &nodeCache{ctx: ctx, dataDir: dir, log: logr.Discard(), open: map[netip.Addr]bool{}}, cancel
+		return &nodeCache{ctx: ctx, dataDir: dir, folder: filepath.Join(dir, "registry"), log: logr.Discard(), open: map[netip.Addr]bool{}}, cancel
 	}
 	here := machines.Machine{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.5/8")}}
 	first, end := begin()
@@ -50,7 +51,7 @@ func TestNodeCache(t *testing.T) {
 	if status, body := get(); status != http.StatusBadGateway || !strings.Contains(body, "no image cache") {
 		t.Errorf("without a cache: %d %s", status, body)
 	}
-	serve(t, filepath.Join(dir, "registry", NodesSocket))
+	serve(t, filepath.Join(dir, "registry", daemon.NodesSocket))
 	if status, body := get(); status != http.StatusOK || body != "/v2/app/manifests/v1?ns=example.org" {
 		t.Errorf("with one: %d %s", status, body)
 	}
@@ -87,7 +88,7 @@ func serve(t *testing.T, socket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: readOnly(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{Handler: daemon.ReadOnly(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.URL.RequestURI())
 	}))}
 	go func() { _ = server.Serve(listener) }()

@@ -42,7 +42,8 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	}
 	defer func() { _ = driver.Close() }() // ends connections that nobody waits for
 	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost, ports: c.Ports}
-	a.cache = &nodeCache{ctx: ctx, dataDir: c.DataDir, log: logger.WithName("image-cache"), open: map[netip.Addr]bool{}}
+	images := c.registryConfiguration()
+	a.cache = &nodeCache{ctx: ctx, dataDir: c.DataDir, folder: images.DataDir, log: logger.WithName("image-cache"), open: map[netip.Addr]bool{}}
 	versions, err := a.versions(ctx)
 	if err != nil {
 		// The garden is of use without an engine; its seed says what is missing.
@@ -70,6 +71,12 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 		return stop(g, err)
 	}
 	defer forget()
+	if !c.NoRegistry {
+		serving, end := context.WithCancel(ctx)
+		wait := runRegistryBeside(serving, images, logger.WithName("image-cache"))
+		defer wait()
+		defer end()
+	}
 	logger.Info("The garden is ready", "address", g.Address(), "kubeconfig", g.KubeconfigPath(), "pid", os.Getpid())
 	if err := applyAll(ctx, g.RESTConfig(), c.Manifests, logger); err != nil {
 		return stop(g, err)

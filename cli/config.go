@@ -44,6 +44,8 @@ type upConfiguration struct {
 	Audit auditConfiguration `json:"audit,omitzero"`
 	// Ports says how ports of this host lead to services of clusters.
 	Ports portsConfiguration `json:"ports,omitzero"`
+	// Registry says how the image cache runs beside the garden.
+	Registry imageCacheConfiguration `json:"registry,omitzero"`
 	// Manifests are applied once the garden is ready.
 	Manifests []string `json:"manifests,omitempty"`
 }
@@ -92,9 +94,9 @@ type auditConfiguration struct {
 
 const upConfigurationKind = "UpConfiguration"
 
-// readConfig fills c from a configuration file where the flags do not say
-// otherwise. An empty path is no file.
-func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
+// readConfig fills c, and what the image cache is to be, from a configuration file
+// where the flags do not say otherwise. An empty path is no file.
+func readConfig(path string, c *app.Config, images *imageCacheFlags, flags *pflag.FlagSet) error {
 	if path == "" {
 		return nil
 	}
@@ -107,6 +109,7 @@ func readConfig(path string, c *app.Config, flags *pflag.FlagSet) error {
 		return fault.New(fault.Invalid, "configuration file %s: %w", path, err)
 	}
 	c.DataDir, c.DockerHost = file.DataDir, file.DockerHost
+	images.read(file.Registry, flags)
 	if file.StoreQuota != nil {
 		c.StoreQuotaBytes = file.StoreQuota.Value()
 	}

@@ -73,33 +73,40 @@ func FuzzParseConfig(f *testing.F) {
 
 func TestReadConfig(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "up.yaml")
-	if err := os.WriteFile(path, []byte(configHead+"dataDir: /file\nlisten: file:1\nmanifests: [file.yaml]\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(configHead+"dataDir: /file\nlisten: file:1\nmanifests: [file.yaml]\nregistry: {enabled: false, configFile: file.cache}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
 		args         []string
 		listen, file string
+		images       imageCacheFlags
 	}{
-		"the file alone": {nil, "file:1", "file.yaml"},
-		"flags win":      {[]string{"--listen", "flag:1", "-f", "flag.yaml"}, "flag:1", "flag.yaml"},
+		"the file alone": {nil, "file:1", "file.yaml", imageCacheFlags{false, "file.cache"}},
+		"flags win": {
+			[]string{"--listen", "flag:1", "-f", "flag.yaml", "--registry", "--registry-config", "flag.cache"},
+			"flag:1", "flag.yaml", imageCacheFlags{true, "flag.cache"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var c app.Config
 			flags := pflag.NewFlagSet("up", pflag.ContinueOnError)
 			flags.StringVar(&c.Listen, "listen", "", "")
 			flags.StringArrayVarP(&c.Manifests, "filename", "f", nil, "")
+			var images imageCacheFlags
+			images.add(flags)
 			must(t, flags.Parse(tc.args))
-			must(t, readConfig(path, &c, flags))
-			if c.DataDir != "/file" || c.Listen != tc.listen || !slices.Equal(c.Manifests, []string{tc.file}) {
-				t.Errorf("got %+v", c)
+			must(t, readConfig(path, &c, &images, flags))
+			if c.DataDir != "/file" || c.Listen != tc.listen || !slices.Equal(c.Manifests, []string{tc.file}) || images != tc.images {
+				t.Errorf("got %+v, %+v", c, images)
 			}
 		})
 	}
 	var c app.Config
-	if err := readConfig(path+".none", &c, pflag.NewFlagSet("up", pflag.ContinueOnError)); fault.KindOf(err) != fault.Invalid {
+	var images imageCacheFlags
+	if err := readConfig(path+".none", &c, &images, pflag.NewFlagSet("up", pflag.ContinueOnError)); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("without the file: %v", err)
 	}
-	if err := readConfig("", &c, nil); err != nil || c.DataDir != "" {
+	if err := readConfig("", &c, &images, nil); err != nil || c.DataDir != "" {
 		t.Errorf("no file named: %v, %+v", err, c)
 	}
 }

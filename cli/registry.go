@@ -59,6 +59,15 @@ func registryConfigFlag(cmd *cobra.Command, file *string) {
 // registryConfig reads the configuration of the image cache, with its defaults;
 // an empty path is none.
 func (o *options) registryConfig(path string) (config.Configuration, error) {
+	data, err := o.data()
+	if err != nil {
+		return config.Configuration{}, err
+	}
+	return readRegistryConfig(path, filepath.Join(data, "registry"))
+}
+
+// readRegistryConfig does so where the folder is known that it has by default.
+func readRegistryConfig(path, dataDir string) (config.Configuration, error) {
 	c := config.Configuration{}
 	var text []byte
 	if path == "" {
@@ -66,14 +75,10 @@ func (o *options) registryConfig(path string) (config.Configuration, error) {
 	} else {
 		var err error
 		if text, err = os.ReadFile(path); err != nil {
-			return c, fault.New(fault.Invalid, "reading the configuration: %w", err)
+			return c, fault.New(fault.Invalid, "reading the configuration of the image cache: %w", err)
 		}
 	}
-	data, err := o.data()
-	if err != nil {
-		return c, err
-	}
-	if err := parseRegistryConfig(text, filepath.Join(data, "registry"), &c); err != nil {
+	if err := parseRegistryConfig(text, dataDir, &c); err != nil {
 		return c, fault.New(fault.Invalid, "configuration file %s: %w", path, err)
 	}
 	return c, nil

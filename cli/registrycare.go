@@ -11,10 +11,10 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/loam-cloud/loam/app"
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/registry/admin"
 	"github.com/loam-cloud/loam/registry/collect"
+	"github.com/loam-cloud/loam/registry/daemon"
 )
 
 // care is a command that looks after the image cache and shows what it did.
@@ -22,14 +22,14 @@ type care struct {
 	use, short, long string
 	// dryRun commands have a flag of that name.
 	dryRun bool
-	do     func(ctx context.Context, c app.Caretaker, dryRun bool) (any, error)
+	do     func(ctx context.Context, c daemon.Caretaker, dryRun bool) (any, error)
 	// show writes the report as text.
 	show func(w io.Writer, report any, wide bool) error
 }
 
 // reported makes a care's functions of typed ones.
-func reported[T any](c care, do func(ctx context.Context, c app.Caretaker, dryRun bool) (T, error), show func(w io.Writer, report T, wide bool) error) care {
-	c.do = func(ctx context.Context, keeper app.Caretaker, dryRun bool) (any, error) {
+func reported[T any](c care, do func(ctx context.Context, c daemon.Caretaker, dryRun bool) (T, error), show func(w io.Writer, report T, wide bool) error) care {
+	c.do = func(ctx context.Context, keeper daemon.Caretaker, dryRun bool) (any, error) {
 		return do(ctx, keeper, dryRun)
 	}
 	c.show = func(w io.Writer, report any, wide bool) error {
@@ -57,7 +57,7 @@ func (o *options) newCare(c care) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			keeper, err := app.RegistryCaretaker(cmd.Context(), configuration)
+			keeper, err := daemon.Caretake(cmd.Context(), configuration)
 			if err != nil {
 				return err
 			}
@@ -107,32 +107,34 @@ func (o *options) careCommands() []*cobra.Command {
 		o.newCare(reported(care{use: "stats", short: "Show what the image cache holds, and how its upstreams do",
 			long: `Show what the image cache holds, and, if it runs, how its upstreams do and how
 often they were not needed.`},
-			func(ctx context.Context, c app.Caretaker, _ bool) (admin.Status, error) { return c.Status(ctx) }, showStats)),
+			func(ctx context.Context, c daemon.Caretaker, _ bool) (admin.Status, error) { return c.Status(ctx) }, showStats)),
 		o.newCare(reported(care{use: "check", short: "Compare the image cache's index with its files",
 			long: `Compare the image cache's index with its files, without reading them: blobs
 whose file is lost or was cut, and private images of which a part is missing. It
 changes nothing, and fails if it finds something. loam registry scrub reads.`},
-			func(ctx context.Context, c app.Caretaker, _ bool) (collect.CheckReport, error) { return c.Check(ctx) }, showCheck)),
+			func(ctx context.Context, c daemon.Caretaker, _ bool) (collect.CheckReport, error) {
+				return c.Check(ctx)
+			}, showCheck)),
 		o.newCare(reported(care{use: "gc", dryRun: true, short: "Remove what nothing in the image cache needs",
 			long: `Remove blobs that no manifest refers to, uploads that were not finished, and,
 where the configuration says so, manifests that no tag, index or subject leads to.
 What is younger than the grace period stays. The cache may be running: pushes and
 pulls go on. A running cache does so by itself, too.`},
-			func(ctx context.Context, c app.Caretaker, dryRun bool) (collect.GarbageReport, error) {
+			func(ctx context.Context, c daemon.Caretaker, dryRun bool) (collect.GarbageReport, error) {
 				return c.CollectNow(ctx, dryRun)
 			}, showGarbage)),
 		o.newCare(reported(care{use: "retention", dryRun: true, short: "Remove old tags, as the configuration's rules say",
 			long: `Remove tags of private repositories that the rules of the configuration want
 gone, once their delay is over. What they led to goes with the next collection. A
 running cache does so by itself, too.`},
-			func(ctx context.Context, c app.Caretaker, dryRun bool) (collect.RetentionReport, error) {
+			func(ctx context.Context, c daemon.Caretaker, dryRun bool) (collect.RetentionReport, error) {
 				return c.RetainNow(ctx, dryRun)
 			}, showRetention)),
 		o.newCare(reported(care{use: "scrub", dryRun: true, short: "Read everything in the image cache again, and repair what is broken",
 			long: `Read every blob and compare it with its digest. What is broken is put aside in the
 folder quarantine, and a running cache fetches it again from where it came. A
 running cache does so by itself, too. It fails if something stays broken.`},
-			func(ctx context.Context, c app.Caretaker, dryRun bool) (collect.ScrubReport, error) {
+			func(ctx context.Context, c daemon.Caretaker, dryRun bool) (collect.ScrubReport, error) {
 				return c.ScrubNow(ctx, dryRun)
 			}, showScrub)),
 	}
@@ -157,7 +159,7 @@ func showStats(w io.Writer, s admin.Status, wide bool) error {
 	if s.Cap > 0 {
 		fmt.Fprintf(w, " of %s", humanize.IBytes(uint64(max(0, s.Cap))))
 	}
-	fmt.Fprintf(w, "; %s unfinished\n", humanize.IBytes(uint64(max(0, s.PartialBytes))))
+	fmt.Fprintf(w, "; %s unfinished%s\n", humanize.IBytes(uint64(max(0, s.PartialBytes))), pushedTo(s))
 	if len(s.Upstreams) == 0 {
 		return nil
 	}
@@ -185,6 +187,14 @@ func showStats(w io.Writer, s admin.Status, wide bool) error {
 			fmt.Fprintln(w)
 		}
 	})
+}
+
+// pushedTo says where a cache that runs takes pushes.
+func pushedTo(s admin.Status) string {
+	if address := s.Addresses[daemon.Private]; address != "" {
+		return "; push to and pull from " + address
+	}
+	return ""
 }
 
 func showCheck(w io.Writer, r collect.CheckReport, _ bool) error {

@@ -2,15 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	gardencorev1beta1 "github.com/gardener/gardener/pkg/apis/core/v1beta1"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,6 +22,8 @@ import (
 	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/garden"
 	"github.com/loam-cloud/loam/garden/scheme"
+	"github.com/loam-cloud/loam/registry/admin"
+	"github.com/loam-cloud/loam/registry/daemon"
 )
 
 // gardenStatus is what loam status tells.
@@ -33,6 +38,8 @@ type gardenStatus struct {
 	Kubeconfig string          `json:"kubeconfig,omitempty"`
 	Clusters   map[string]int  `json:"clusters,omitempty"`
 	Seeds      []seedCondition `json:"seeds,omitempty"`
+	// ImageCache is the one that lies in the data folder, if it runs.
+	ImageCache *admin.Status `json:"imageCache,omitempty"`
 }
 
 type seedCondition struct {
@@ -107,6 +114,9 @@ func inspect(ctx context.Context, dir string) (gardenStatus, error) {
 	if err != nil {
 		return s, err
 	}
+	if s.ImageCache, err = inspectImageCache(ctx, dir); err != nil {
+		return s, err
+	}
 	var shoots gardencorev1beta1.ShootList
 	var seeds gardencorev1beta1.SeedList
 	if err := c.List(ctx, &shoots); err != nil {
@@ -127,6 +137,24 @@ func inspect(ctx context.Context, dir string) (gardenStatus, error) {
 	return s, nil
 }
 
+// inspectImageCache asks the image cache that runs in the data folder; nil when
+// none does.
+func inspectImageCache(ctx context.Context, dir string) (*admin.Status, error) {
+	c, err := readRegistryConfig("", filepath.Join(dir, "registry"))
+	if err != nil {
+		return nil, nil //nolint:nilerr // it cannot run in such a folder
+	}
+	client, err := daemon.Running(ctx, c)
+	if errors.Is(err, fault.Missing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := client.Status(ctx)
+	return &status, errors.Join(err, client.Close())
+}
+
 func (s gardenStatus) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "version:\t%s\ndata:\t%s\n", s.Version, s.DataDir)
@@ -134,6 +162,9 @@ func (s gardenStatus) print(w io.Writer) error {
 		fmt.Fprintf(t, "process:\t%d\naddress:\t%s\nready:\t%v\nkubeconfig:\t%s\n", s.PID, s.Address, s.Ready, s.Kubeconfig)
 		for _, state := range slices.Sorted(maps.Keys(s.Clusters)) {
 			fmt.Fprintf(t, "clusters:\t%d %s\n", s.Clusters[state], state)
+		}
+		if c := s.ImageCache; c != nil {
+			fmt.Fprintf(t, "image cache:\t%d blobs, %s%s\n", c.Blobs, humanize.IBytes(uint64(max(0, c.Bytes))), pushedTo(*c))
 		}
 		for _, c := range s.Seeds {
 			fmt.Fprintf(t, "seed %s:\t%s %s: %s\n", c.Name, c.Type, c.Status, c.Message)

@@ -24,17 +24,20 @@ func newUp(o *options) *cobra.Command {
 	var detached bool
 	var file string
 	var backups backupFlags
+	images := imageCacheFlags{run: true}
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Start the garden and this host's agent",
+		Short: "Start the garden, this host's agent and the image cache",
 		Long: `Start the garden: the API that holds projects, clusters and seeds, its
-controllers, and the agent that grows clusters on this host.
+controllers, and the agent that grows clusters on this host. The image cache that
+nodes pull through runs beside it; an address of it that is taken is left out.
 
 A second start on the same data continues where the first one ended. The
 administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 		Example: `  loam up
   loam up --detach
   loam up --listen 127.0.0.1:7443 -f shoots.yaml
+  loam up --registry=false
   loam up --etcd-servers https://10.0.0.1:2379,https://10.0.0.2:2379 --etcd-cafile ca.crt --etcd-certfile tls.crt --etcd-keyfile tls.key
   kubectl --kubeconfig ~/.local/share/loam/kubeconfig get shoots -A`,
 		Args: cobra.NoArgs,
@@ -43,20 +46,20 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 			if err != nil {
 				return err
 			}
-			if err := readConfig(file, &c, cmd.Flags()); err != nil {
+			if err := readConfig(file, &c, &images, cmd.Flags()); err != nil {
 				return err
 			}
 			if c.DataDir == "" || cmd.Flags().Changed("data-dir") {
 				c.DataDir = dir
 			}
-			if err := backups.apply(&c); err != nil {
+			if err := errors.Join(backups.apply(&c), images.apply(&c)); err != nil {
 				return err
 			}
 			if err := errors.Join(c.Validate(), checkClockOffset(c.ClockOffset)); err != nil {
 				return err
 			}
 			if detached {
-				if err := detach(cmd.Context(), c.DataDir, upFlags(c, file, backups)); err != nil {
+				if err := detach(cmd.Context(), c.DataDir, upFlags(c, file, backups, images)); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "The garden is ready. Use it with:\n\n  export KUBECONFIG=%s\n  kubectl get shoots -A\n", kubeconfigPath(c.DataDir))
@@ -72,6 +75,7 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	f.StringArrayVarP(&c.Manifests, "filename", "f", nil, "manifest to apply once the garden is ready; may be given several times")
 	etcdFlags(f, &c.Etcd)
 	backups.add(f)
+	images.add(f)
 	f.StringVar(&c.Audit.Path, "audit-log-path", "", "file with a line per request to the API (default <data-dir>/audit.log)")
 	f.StringVar(&c.Audit.PolicyFile, "audit-policy-file", "", "audit policy of Kubernetes (default the metadata of every request)")
 	portsFlags(cmd, &c.Ports)
@@ -80,8 +84,8 @@ administrator's kubeconfig is written to <data-dir>/kubeconfig.`,
 	return cmd
 }
 
-func upFlags(c app.Config, file string, backups backupFlags) []string {
-	flags := backups.flags()
+func upFlags(c app.Config, file string, backups backupFlags, images imageCacheFlags) []string {
+	flags := append(backups.flags(), images.flags()...)
 	if file != "" {
 		flags = append(flags, "--config", file)
 	}

@@ -58,6 +58,8 @@ type Options struct {
 	Keeper *collect.Keeper
 	// Upstreams asks how all upstreams do.
 	Upstreams func() []Upstream
+	// Addresses says where the cache listens, and what for; it may be nil.
+	Addresses func() map[string]string
 	// Guard decides who may see the state and do housekeeping: those who are granted
 	// admin on "*". Everybody may when it is nil.
 	Guard   *access.Guard

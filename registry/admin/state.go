@@ -20,13 +20,18 @@ type Status struct {
 	Bytes        int64 `json:"bytes"`
 	PartialBytes int64 `json:"partialBytes"`
 	// Cap is what all may take, 0 when there is no bound.
-	Cap       int64      `json:"cap,omitempty"`
-	Upstreams []Upstream `json:"upstreams"`
+	Cap int64 `json:"cap,omitempty"`
+	// Addresses are where the cache listens, by what for.
+	Addresses map[string]string `json:"addresses,omitempty"`
+	Upstreams []Upstream        `json:"upstreams"`
 }
 
 func (a admin) status(*http.Request) (any, error) {
 	status, err := FolderStatus(a.Keeper)
 	status.Upstreams = a.Upstreams()
+	if a.Addresses != nil {
+		status.Addresses = a.Addresses()
+	}
 	return status, err
 }
 

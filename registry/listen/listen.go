@@ -29,13 +29,16 @@ type Door struct {
 	Handler       http.Handler
 	// Socket is the path of a Unix socket instead of an address, for the owner of
 	// its folder alone; it does not speak TLS. One that a killed process left is
-	// replaced: the caller knows that no other lives.
+	// replaced.
 	Socket string
 }
 
 func (d Door) listen() (net.Listener, error) {
 	if d.Socket == "" {
 		return net.Listen("tcp", d.Address)
+	}
+	if c, err := net.Dial("unix", d.Socket); err == nil {
+		return nil, errors.Join(fmt.Errorf("another process listens on %s", d.Socket), c.Close())
 	}
 	if err := os.Remove(d.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -54,12 +57,15 @@ func (d Door) listen() (net.Listener, error) {
 type Options struct {
 	// CertFile and KeyFile make doors speak TLS, when they are not empty.
 	CertFile, KeyFile string
-	Log               logr.Logger
+	// Yield leaves doors out, and says so, whose address somebody else has.
+	Yield bool
+	Log   logr.Logger
 }
 
 // Doors are open listeners.
 type Doors struct {
 	log       logr.Logger
+	names     []string
 	listeners []net.Listener
 	servers   []*http.Server
 }
@@ -75,7 +81,7 @@ const (
 )
 
 // Open opens all doors, or none: Invalid when an address or the certificate cannot
-// be used.
+// be used. Doors that are left out are not counted.
 func Open(doors []Door, o Options) (*Doors, error) {
 	d := &Doors{log: o.Log}
 	var config *tls.Config
@@ -88,6 +94,10 @@ func Open(doors []Door, o Options) (*Doors, error) {
 	}
 	for _, door := range doors {
 		l, err := door.listen()
+		if err != nil && o.Yield {
+			o.Log.Info("Not listening, since the address cannot be had", "for", door.Name, "problem", err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, errors.Join(fmt.Errorf("opening the listener of %s: %w", door.Name, err), d.close()))
 		}
@@ -95,7 +105,7 @@ func Open(doors []Door, o Options) (*Doors, error) {
 		if config != nil && door.Socket == "" {
 			server.TLSConfig = config.Clone()
 		}
-		d.listeners, d.servers = append(d.listeners, l), append(d.servers, server)
+		d.names, d.listeners, d.servers = append(d.names, door.Name), append(d.listeners, l), append(d.servers, server)
 		o.Log.Info("Listening", "for", door.Name, "address", l.Addr().String(), "tls", server.TLSConfig != nil)
 	}
 	return d, nil
@@ -110,6 +120,17 @@ func (d *Doors) close() (err error) {
 
 // Address is where a door, by its number, listens.
 func (d *Doors) Address(i int) string { return d.listeners[i].Addr().String() }
+
+// Addresses are where doors listen, by their names; sockets are not among them.
+func (d *Doors) Addresses() map[string]string {
+	all := map[string]string{}
+	for i, l := range d.listeners {
+		if l.Addr().Network() == "tcp" {
+			all[d.names[i]] = l.Addr().String()
+		}
+	}
+	return all
+}
 
 // Serve answers until the context ends, or a listener fails; then it gives what
 // is under way a few seconds.

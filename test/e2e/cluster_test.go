@@ -14,7 +14,8 @@ import (
 // build on each other: a cluster costs half a minute, a garden some seconds.
 func TestClusters(t *testing.T) {
 	i := install(t)
-	i.loam("up", "--detach", "--listen", "127.0.0.1:0")
+	images := newImageCache(t)
+	i.loam("up", "--detach", "--listen", "127.0.0.1:0", "--registry-config", images.file)
 
 	t.Run("bad input leaves nothing behind", i.with(badInput))
 	t.Run("a cluster of three nodes", i.with(threeNodes))
@@ -23,7 +24,7 @@ func TestClusters(t *testing.T) {
 	t.Run("a page is served and data is kept", i.with(workload))
 	t.Run("inspect, doctor and export", i.with(insightOfACluster))
 	t.Run("images are loaded from Docker, an archive and a layout", i.with(loadImages))
-	t.Run("images come through the image cache", i.with(imageCache))
+	t.Run("images come through the image cache", i.with(images.serves))
 	t.Run("a bounded node says so", i.with(bounds))
 	t.Run("kubeadm works on nodes", i.with(kubeadm))
 	t.Run("workers scale up and down", i.with(scale))

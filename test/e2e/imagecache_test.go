@@ -24,34 +24,64 @@ import (
 
 	"github.com/loam-cloud/loam/images/archive/archivetest"
 	"github.com/loam-cloud/loam/test/docker"
+	"github.com/loam-cloud/loam/test/tools"
 )
 
-// imageCache starts an image cache beside a cluster that runs already. Its nodes run
-// what was pushed to this host, and what an upstream has that only the cache can
-// reach; with the upstream gone other nodes still run it, also when the cache is
-// told to ask nobody. Without a cache an image is what its registry says.
-func imageCache(i *installation) {
-	upstream := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	defer upstream.Close()
-	push(i.t, strings.TrimPrefix(upstream.URL, "http://")+"/team/app:v1", runnableImage(i.t, "theirs"))
-	listen := freeAddress(i.t)
-	_, port, _ := net.SplitHostPort(listen)
+// imageCache is the image cache that a garden starts, and an upstream that only it
+// can reach.
+type imageCache struct {
+	upstream     *httptest.Server
+	file, listen string
+}
+
+func newImageCache(t *testing.T) *imageCache {
+	t.Helper()
+	c := &imageCache{
+		upstream: httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)))),
+		file:     filepath.Join(t.TempDir(), "registry.yaml"), listen: tools.FreeAddress(t),
+	}
+	t.Cleanup(c.upstream.Close)
+	c.configure(t, "")
+	return c
+}
+
+// configure says how it runs from the garden's next start on.
+func (c *imageCache) configure(t testing.TB, more string) {
+	t.Helper()
+	text := fmt.Sprintf("apiVersion: loam.dev/v1alpha1\nkind: RegistryConfiguration\nlisten: %s\nadminListen: %s\nupstreams: [{name: upstream.test, url: %q}]\n%s",
+		c.listen, tools.FreeAddress(t), c.upstream.URL, more)
+	if err := os.WriteFile(c.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serves has the nodes of a cluster run what was pushed to this host, and what an
+// upstream has that only the cache can reach; with the upstream gone other nodes
+// still run it, also when the cache is told to ask nobody.
+func (c *imageCache) serves(i *installation) {
+	push(i.t, strings.TrimPrefix(c.upstream.URL, "http://")+"/team/app:v1", runnableImage(i.t, "theirs"))
+	_, port, _ := net.SplitHostPort(c.listen)
 	own := "localhost:" + port + "/own/app:v1"
 
 	i.runs("cache-none", "one-worker-0", own, "ErrImagePull")
-	stop := i.serveCache(listen, upstream.URL, "")
 	push(i.t, own, runnableImage(i.t, "own"))
 	i.runs("cache-own", "one-worker-0", own, "Succeeded")
 	i.runs("cache-fresh", "one-worker-0", "upstream.test/team/app:v1", "Succeeded")
-	upstream.Close()
+	c.upstream.Close()
 	i.runs("cache-gone", "one-worker-1", "upstream.test/team/app:v1", "Succeeded")
-	stop()
-	stop = i.serveCache(listen, upstream.URL, "offline: true\n")
-	defer stop()
-	i.runs("cache-offline", "one-control-plane-0", "upstream.test/team/app:v1", "Succeeded")
 
-	if page := i.loam("registry", "stats"); !strings.Contains(page, "upstream.test") {
-		i.t.Errorf("stats say nothing of the upstream:\n%s", page)
+	i.refused("an image cache runs there", "registry", "serve", "--config", c.file)
+	for _, page := range []string{i.loam("status"), i.loam("registry", "stats")} {
+		if !strings.Contains(page, "push to and pull from "+c.listen) {
+			i.t.Errorf("nothing says where the image cache is:\n%s", page)
+		}
+	}
+	i.loam("down")
+	c.configure(i.t, "offline: true\n")
+	i.loam("up", "--detach", "--listen", "127.0.0.1:0", "--registry-config", c.file)
+	i.runs("cache-offline", "one-control-plane-0", "upstream.test/team/app:v1", "Succeeded")
+	if page := i.loam("registry", "stats"); !strings.Contains(page, "Offline") {
+		i.t.Errorf("stats do not say that the upstream is not asked:\n%s", page)
 	}
 	i.cluster("one", "delete", "pods", "-l", "test=image-cache", "--wait=false")
 }
@@ -69,49 +99,6 @@ func (i *installation) runs(pod, node, image, want string) {
 		}
 		return nil
 	})
-}
-
-// serveCache runs the image cache until it is stopped.
-func (i *installation) serveCache(listen, upstream, more string) (stop func()) {
-	i.t.Helper()
-	file := filepath.Join(i.t.TempDir(), "registry.yaml")
-	text := fmt.Sprintf("apiVersion: loam.dev/v1alpha1\nkind: RegistryConfiguration\nlisten: %s\nadminListen: %s\nupstreams: [{name: upstream.test, url: %q}]\n%s",
-		listen, freeAddress(i.t), upstream, more)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		i.t.Fatal(err)
-	}
-	cmd := i.command("registry", "serve", "--config", file)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		i.t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		_ = cmd.Wait()
-		i.t.Fatalf("the image cache says nothing: %v: %s", err, &said)
-	}
-	return func() {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			i.t.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			i.t.Errorf("the image cache ended with %v: %s", err, &said)
-		}
-	}
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // runnableImage is busybox, with a file that no other image has: what a node has

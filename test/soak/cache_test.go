@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/loam-cloud/loam/registry/faulty"
+	"github.com/loam-cloud/loam/test/tools"
 )
 
 const (
@@ -123,7 +124,7 @@ type span struct{ from, to time.Time }
 
 func newCache(t *testing.T, upstream string) *cache {
 	t.Helper()
-	c := &cache{t: t, dir: t.TempDir(), address: freeAddress(t)}
+	c := &cache{t: t, dir: t.TempDir(), address: tools.FreeAddress(t)}
 	config := fmt.Sprintf(`apiVersion: loam.dev/v1alpha1
 kind: RegistryConfiguration
 dataDir: %s
@@ -138,7 +139,7 @@ upstreams:
   patience: 500ms
   credentials:
     file: %s
-`, filepath.Join(c.dir, "data"), freeAddress(t), freeAddress(t), upstream, c.address, filepath.Join(c.dir, "credentials"))
+`, filepath.Join(c.dir, "data"), tools.FreeAddress(t), tools.FreeAddress(t), upstream, c.address, filepath.Join(c.dir, "credentials"))
 	for name, content := range map[string]string{"config.yaml": config, "credentials": "loam:secret\n"} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -153,17 +154,6 @@ upstreams:
 		_ = c.log.Close() // nothing is written any more
 	})
 	return c
-}
-
-// freeAddress is one of loopback that nobody listens on just now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // start returns when it answers.

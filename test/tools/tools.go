@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,18 @@ func Ctr(t testing.TB) string {
 // module that wants nothing else: `go install` asks the proxy for the list of a
 // module's versions, which not all have.
 var flags = [...]string{"build", "-p", "1", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
+
+// FreeAddress is one of loopback that nobody listens on just now, for a program that
+// cannot say which it chose.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
 
 func build(t testing.TB, p program) string {
 	t.Helper()
