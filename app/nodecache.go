@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,13 +34,68 @@ type nodeCache struct {
 	folder  string          // the cache's
 	log     logr.Logger
 
-	mu   sync.Mutex
-	port uint16
-	open map[netip.Addr]bool
+	mu    sync.Mutex
+	port  uint16
+	known []netip.Addr
+	open  map[netip.Addr]bool
 }
 
-// portFile keeps the port, which machines remember for as long as they live.
+// portFile keeps the port, which machines remember for as long as they live, and the
+// addresses that they know, a line each.
 const portFile = "image-cache-port"
+
+// reopen listens where an earlier garden did: its machines run on. An address that
+// this host does not have now is opened when a machine boots.
+func (n *nodeCache) reopen() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text, err := os.ReadFile(filepath.Join(n.dataDir, portFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := strings.Fields(string(text))
+	for i, line := range lines {
+		if i == 0 {
+			port, err := strconv.ParseUint(line, 10, 16)
+			if err != nil {
+				return fmt.Errorf("the port of the image cache in %s: %w", portFile, err)
+			}
+			n.port = uint16(port)
+			continue
+		}
+		host, err := netip.ParseAddr(line)
+		if err != nil {
+			return fmt.Errorf("an address of the image cache in %s: %w", portFile, err)
+		}
+		n.known = append(n.known, host)
+		n.listen(host)
+	}
+	return nil
+}
+
+// remember writes down where the cache listens.
+func (n *nodeCache) remember(host netip.Addr) error {
+	if slices.Contains(n.known, host) {
+		return nil
+	}
+	text := fmt.Sprintln(n.port)
+	for _, known := range append(n.known, host) {
+		text += fmt.Sprintln(known)
+	}
+	// Renamed, so that a kill leaves no half of a port.
+	path := filepath.Join(n.dataDir, portFile)
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	n.known = append(n.known, host)
+	return nil
+}
 
 // at returns where a machine finds the cache, and listens there. Where this host has
 // no such address, as with an engine that runs in a virtual machine of its own, the
@@ -52,38 +108,20 @@ func (n *nodeCache) at(m machines.Machine) (netip.AddrPort, error) {
 	host := m.Networks[0].Masked().Addr().Next()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.open[host] {
-		opened, err := n.listen(host)
-		if err != nil || !opened {
-			return netip.AddrPort{}, err
-		}
+	if !n.open[host] && !n.listen(host) {
+		return netip.AddrPort{}, nil
 	}
-	return netip.AddrPortFrom(host, n.port), nil
+	return netip.AddrPortFrom(host, n.port), n.remember(host)
 }
 
-func (n *nodeCache) listen(host netip.Addr) (bool, error) {
-	path := filepath.Join(n.dataDir, portFile)
-	if text, err := os.ReadFile(path); err == nil {
-		port, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 16)
-		if err != nil {
-			return false, fmt.Errorf("the port of the image cache in %s: %w", path, err)
-		}
-		n.port = uint16(port)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
+// listen says whether it could.
+func (n *nodeCache) listen(host netip.Addr) bool {
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(host, n.port).String())
 	if err != nil {
 		n.log.Info("Nodes do not find the image cache", "address", host.String(), "problem", err.Error())
-		return false, nil
+		return false
 	}
-	if n.port == 0 {
-		port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
-		if err := os.WriteFile(path, []byte(strconv.Itoa(int(port))+"\n"), 0o600); err != nil {
-			return false, errors.Join(err, listener.Close())
-		}
-		n.port = port
-	}
+	n.port = listener.Addr().(*net.TCPAddr).AddrPort().Port()
 	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(n.ctx, func() { _ = server.Close() })
 	go func() {
@@ -92,7 +130,7 @@ func (n *nodeCache) listen(host netip.Addr) (bool, error) {
 		}
 	}()
 	n.open[host] = true
-	return true, nil
+	return true
 }
 
 // handler passes on what nodes ask. The cache's own socket for them lets nobody write.

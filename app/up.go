@@ -44,6 +44,9 @@ func Up(ctx context.Context, c Config, out io.Writer) error {
 	a := &agent{seed: SeedName, driver: driver, identity: identity(), engine: c.DockerHost, ports: c.Ports}
 	images := c.registryConfiguration()
 	a.cache = &nodeCache{ctx: ctx, dataDir: c.DataDir, folder: images.DataDir, log: logger.WithName("image-cache"), open: map[netip.Addr]bool{}}
+	if err := a.cache.reopen(); err != nil {
+		return err
+	}
 	versions, err := a.versions(ctx)
 	if err != nil {
 		// The garden is of use without an engine; its seed says what is missing.
