@@ -250,3 +250,44 @@ func TestFullDisk(t *testing.T) {
 	upload(t, s, private, chunk)
 	read(t, s, private, first)
 }
+
+// TestWritingGoesOnAfterAFullDisk: what did not fit was hashed all the same, and must
+// not be part of the digest.
+func TestWritingGoesOnAfterAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a small disk cannot be made here: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	s, err := store.Open(filepath.Join(dir, "store"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.StartUpload(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := []byte(strings.Repeat("0123456789abcdef", 3<<20/16))
+	n, err := p.Write(content)
+	if fault.KindOf(err) != fault.Exhausted || n == 0 || n == len(content) || p.Size() != int64(n) {
+		t.Fatalf("%d of %d bytes were written, then %v", n, len(content), err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Write(content[n:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Commit(private, digest.FromBytes(content)); err != nil {
+		t.Error(err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,9 +47,12 @@ type Partial struct {
 	mu        sync.Mutex
 	size      int64
 	algorithm digest.Algorithm
-	hash      hash.Hash
-	flushed   int64
-	done      bool
+	// hash is of what is there; nil when it has to be read for it.
+	hash    hash.Hash
+	flushed int64
+	done    bool
+
+	flushing atomic.Bool
 }
 
 // partialState lies beside an upload, so that resuming hashes only what came
@@ -161,15 +165,49 @@ func (p *Partial) Write(b []byte) (int, error) {
 	if p.done {
 		return 0, fault.Wrap(fault.Internal, os.ErrClosed)
 	}
+	hashed := p.beginHash(b)
 	n, err := p.file.WriteAt(b, p.size)
-	p.hash.Write(b[:n])
+	hashed()
+	if n < len(b) {
+		// The hash has been given what is not there.
+		p.hash = nil
+	}
 	p.size += int64(n)
-	if p.size-p.flushed >= flushEvery {
-		// It is a hint: what it cannot do, the sync does.
-		_ = unix.SyncFileRange(int(p.file.Fd()), p.flushed, p.size-p.flushed, unix.SYNC_FILE_RANGE_WRITE)
+	if p.size-p.flushed >= flushEvery && p.flushing.CompareAndSwap(false, true) {
+		go p.flush(p.flushed, p.size-p.flushed)
 		p.flushed = p.size
 	}
 	return n, classify(err)
+}
+
+// worthHashingAside is from which length on hashing is done by another processor
+// while this one writes, in bytes: it takes some ten times as long as to say so.
+const worthHashingAside = 32 << 10
+
+// beginHash hashes what is written; end waits for it.
+func (p *Partial) beginHash(b []byte) (end func()) {
+	switch {
+	case p.hash == nil:
+		return func() {}
+	case len(b) < worthHashingAside:
+		return func() { p.hash.Write(b) }
+	}
+	done := make(chan struct{})
+	go func() {
+		p.hash.Write(b)
+		close(done)
+	}()
+	return func() { <-done }
+}
+
+// flush has the disk begin with what was written. It may wait for the disk, as who
+// writes does not have to.
+func (p *Partial) flush(from, n int64) {
+	defer p.flushing.Store(false)
+	if c, err := p.file.SyscallConn(); err == nil {
+		// A hint: what it cannot do, or comes too late for, the sync does.
+		_ = c.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), from, n, unix.SYNC_FILE_RANGE_WRITE) })
+	}
 }
 
 // ReadAt reads bytes that were written. It works until the partial is closed;
@@ -222,7 +260,7 @@ func (p *Partial) verify(d digest.Digest) error {
 	if p.done {
 		return fault.Wrap(fault.Internal, os.ErrClosed)
 	}
-	if d.Algorithm() != p.algorithm {
+	if d.Algorithm() != p.algorithm || p.hash == nil {
 		p.algorithm, p.hash = d.Algorithm(), d.Algorithm().Hash()
 		if _, err := io.Copy(p.hash, io.NewSectionReader(p.file, 0, p.size)); err != nil {
 			return err

@@ -59,6 +59,27 @@ func Ctr(t testing.TB) string {
 // module's versions, which not all have.
 var flags = [...]string{"build", "-p", "1", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
 
+// Nginx is the host's, or Debian's, unpacked and not installed: nothing of it starts
+// by itself. A benchmark is skipped where neither can be had.
+func Nginx(t testing.TB) string {
+	t.Helper()
+	if path, err := exec.LookPath("nginx"); err == nil {
+		return path
+	}
+	folder := filepath.Join(images.DefaultCacheDir(), "tools", "nginx")
+	file := filepath.Join(folder, "usr/sbin/nginx")
+	if _, err := os.Stat(file); err == nil {
+		return file
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", `apt-get download -qq nginx && dpkg-deb -x nginx_*.deb "$0"`, folder)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("no nginx: %v\n%s", err, out)
+	}
+	return file
+}
+
 // FreeAddress is one of loopback that nobody listens on just now, for a program that
 // cannot say which it chose.
 func FreeAddress(t testing.TB) string {
