@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -67,4 +69,64 @@ func BenchmarkStart(b *testing.B) {
 		s.Close()
 		b.StartTimer()
 	}
+}
+
+// BenchmarkSweep collects a repository of 100,000 manifests, of which nothing leads to
+// any, and pushes to it meanwhile: how long does the unluckiest push wait?
+func BenchmarkSweep(b *testing.B) {
+	const images = 100_000
+	var slowest time.Duration
+	pushes := 0
+	for b.Loop() {
+		b.StopTimer()
+		s, err := store.Open(b.TempDir(), store.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for from := 0; from < images; from += 10_000 {
+			all := map[digest.Digest]digest.Digest{}
+			for i := from; i < from+10_000; i++ {
+				manifest, blob := digest.FromString(fmt.Sprint("manifest ", i)), digest.FromString(fmt.Sprint("blob ", i))
+				for _, d := range []digest.Digest{manifest, blob} {
+					path := filepath.Join(s.Dir(), "blobs", "sha256", d.Encoded()[:2], d.Encoded())
+					if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				all[manifest] = blob
+			}
+			if err := s.AdoptManifests(private, all); err != nil {
+				b.Fatal(err)
+			}
+		}
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				if err := s.Link(private, digest.FromString("blob 0")); err != nil {
+					b.Error(err)
+				}
+				slowest = max(slowest, time.Since(began))
+				pushes++
+			}
+		}()
+		b.StartTimer()
+		swept, err := s.SweepRepository(private, store.Sweep{Before: time.Now().Add(-time.Nanosecond), Untagged: true})
+		b.StopTimer()
+		close(stop)
+		<-stopped
+		if err != nil || len(swept.Manifests) != images || len(swept.Blobs) != images-1 {
+			b.Fatalf("%d manifests and %d blobs went, %v", len(swept.Manifests), len(swept.Blobs), err)
+		}
+		_ = s.Close()
+		b.StartTimer()
+	}
+	b.ReportMetric(slowest.Seconds()*1000, "ms-slowest-push")
+	b.ReportMetric(float64(pushes)/float64(b.N), "pushes-meanwhile")
 }

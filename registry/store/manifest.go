@@ -100,6 +100,7 @@ func (s *Store) recordManifest(tx *bbolt.Tx, r Repository, p Put, record manifes
 		return err
 	}
 	record.Linked = s.now()
+	s.touch(r, p.Digest)
 	if err := put(tx, manifestsBucket, r.key(p.Digest.String()), record); err != nil {
 		return err
 	}

@@ -45,6 +45,8 @@ type Store struct {
 	open map[string]bool // paths of partials that are in use
 	uses map[digest.Digest]use
 	tags map[tagKey]use
+	// watches are of repositories that are being swept.
+	watches map[Repository][]*watch
 }
 
 // ErrLocked is returned, wrapped as Waiting, by Open when another process has
@@ -83,7 +85,7 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		dir: dir, db: db, clock: o.Clock,
 		pins: map[digest.Digest]int{}, open: map[string]bool{},
-		uses: map[digest.Digest]use{}, tags: map[tagKey]use{},
+		uses: map[digest.Digest]use{}, tags: map[tagKey]use{}, watches: map[Repository][]*watch{},
 	}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())

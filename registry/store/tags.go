@@ -78,6 +78,7 @@ func (s *Store) tag(tx *bbolt.Tx, r Repository, name string, d digest.Digest) er
 	if !validTag(name) {
 		return fault.New(fault.Invalid, "tag %q must not be empty nor hold NUL", name)
 	}
+	s.touch(r, d)
 	var record tagRecord
 	if _, err := get(tx, tagsBucket, r.key(name), &record); err != nil {
 		return err
