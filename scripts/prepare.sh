@@ -49,3 +49,8 @@ bin/loam image build
 # What upgrades are tested from. It shares all but Kubernetes' own programs.
 say "Building the node image of an older version (the first time takes minutes)"
 nice -n 10 bin/loam image build --kubernetes-version v1.36.2
+
+if [ "$(id -u)" = 0 ]; then
+  say "Making the Debian machine that node profiles are tried in (the first time takes minutes)"
+  go test -count=1 -timeout 60m -run '^TestMachineIsThere$' ./test/boot >/dev/null
+fi

@@ -64,6 +64,8 @@ func ask(questions []Question) string {
 	for _, q := range questions {
 		fmt.Fprintf(&script, "echo '<<<%s'\n( %s\n) 2>&1\necho \">>>$?\"\n", q.Name, q.Script)
 	}
+	// Services need not end in good order, which takes long under emulation.
+	script.WriteString("sync\nsystemctl poweroff --force\n")
 	return script.String()
 }
 

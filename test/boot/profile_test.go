@@ -49,6 +49,14 @@ func files(made *profile.Rendered) []boot.File {
 	return all
 }
 
+// TestMachineIsThere makes the root folder that all others run in: `make prepare` has
+// it done before there are tests to wait for it.
+func TestMachineIsThere(t *testing.T) {
+	if out := boot.Inside(t, nil, "cat /etc/debian_version"); !strings.HasPrefix(out, "12.") {
+		t.Errorf("it is of Debian %s", out)
+	}
+}
+
 // containerds are the versions that machines have: Debian's, and the node image's.
 var containerds = []struct {
 	name, version string
