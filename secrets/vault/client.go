@@ -50,6 +50,8 @@ type Client struct {
 	// turn holds whoever looks after the token, one at a time.
 	turn chan struct{}
 	held lease
+	// forced is when a refusal last led to a login.
+	forced time.Time
 }
 
 // New makes a client; it asks the server nothing. The configuration is valid. A

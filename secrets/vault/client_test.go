@@ -171,6 +171,21 @@ func TestTokensAreRenewedAndReplaced(t *testing.T) {
 	r.counts(4, 2)
 }
 
+func TestWhatNoPolicyAllowsIsNoReasonForManyLogins(t *testing.T) {
+	r := newRig(t)
+	c := r.appRole()
+	r.reads(c)
+	r.Deny("secret/data/registries/none")
+	for range 5 {
+		if _, err := c.Read(t.Context(), spec.Reference{Path: "registries/none"}); !errors.Is(err, fault.Denied) {
+			t.Errorf("got %v", err)
+		}
+	}
+	r.counts(2, 0)
+	r.reads(c)
+	r.counts(2, 0)
+}
+
 func TestAnAliveTokenOutlivesAFailedRenewal(t *testing.T) {
 	r := newRig(t)
 	c := r.appRole()
@@ -239,6 +254,7 @@ func TestEveryFailureIsNamed(t *testing.T) {
 		"standbys in a ring": {func(r *rig) { r.Standby(r.http.URL) }, hub, "password", fault.Transient, "api_addr"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of them wait for the third try
 			r := newRig(t)
 			c := r.appRole()
 			r.reads(c)
