@@ -60,7 +60,8 @@ func registryConfigFlag(cmd *cobra.Command, file *string) {
 // an empty path is none.
 func (o *options) registryConfig(path string) (config.Configuration, error) {
 	data, err := o.data()
-	if err != nil {
+	// A service has no home, and needs none where the file says where the cache lies.
+	if err != nil && path == "" {
 		return config.Configuration{}, err
 	}
 	return readRegistryConfig(path, filepath.Join(data, "registry"))

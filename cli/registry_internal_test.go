@@ -237,3 +237,27 @@ upstreams:
 		}
 	}
 }
+
+func TestRegistryOfAServiceNeedsNoHome(t *testing.T) {
+	for _, variable := range []string{"HOME", "XDG_DATA_HOME", "LOAM_DATA_DIR"} {
+		t.Setenv(variable, "")
+	}
+	file := filepath.Join(t.TempDir(), "registry.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte("apiVersion: loam.dev/v1alpha1\nkind: RegistryConfiguration\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &options{}
+	write("dataDir: /var/lib/loam-registry\n")
+	if c, err := o.registryConfig(file); err != nil || c.DataDir != "/var/lib/loam-registry" {
+		t.Errorf("got %q, %v", c.DataDir, err)
+	}
+	write("")
+	if _, err := o.registryConfig(file); err == nil || !strings.Contains(err.Error(), "dataDir") {
+		t.Errorf("a file that does not say where the cache lies: %v", err)
+	}
+	if _, err := o.registryConfig(""); err == nil || !strings.Contains(err.Error(), "--data-dir") {
+		t.Errorf("no file: %v", err)
+	}
+}
