@@ -80,9 +80,9 @@ func (n Node) Reserved() int64 {
 }
 
 // systemReserved is the field of a KubeletConfiguration; nil for nothing.
-func (n Node) systemReserved() map[string]string {
+func (n Node) systemReserved() map[string]any {
 	if n.Reserved() == 0 {
 		return nil
 	}
-	return map[string]string{"cpu": fmt.Sprintf("%dm", n.Reserved())}
+	return map[string]any{"cpu": fmt.Sprintf("%dm", n.Reserved())}
 }

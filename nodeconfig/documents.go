@@ -118,13 +118,10 @@ type component struct {
 }
 
 type kubeletConfiguration struct {
-	typeMeta             `json:",inline"`
-	Authentication       kubeletAuthentication `json:"authentication"`
-	Authorization        kubeletAuthorization  `json:"authorization"`
-	ContainerLogMaxFiles int                   `json:"containerLogMaxFiles"`
-	ContainerLogMaxSize  string                `json:"containerLogMaxSize"`
-	FeatureGates         map[string]bool       `json:"featureGates,omitempty"`
-	SerializeImagePulls  bool                  `json:"serializeImagePulls"`
+	typeMeta       `json:",inline"`
+	Authentication kubeletAuthentication `json:"authentication"`
+	Authorization  kubeletAuthorization  `json:"authorization"`
+	FeatureGates   map[string]bool       `json:"featureGates,omitempty"`
 }
 
 type kubeletAuthentication struct {
@@ -143,21 +140,6 @@ type kubeletX509 struct {
 
 type kubeletAuthorization struct {
 	Mode string `json:"mode"`
-}
-
-// kubeletPatch is what is one node's own in a KubeletConfiguration.
-type kubeletPatch struct {
-	CrashLoopBackOff            *crashLoopBackOff `json:"crashLoopBackOff,omitempty"`
-	EvictionHard                map[string]string `json:"evictionHard,omitempty"`
-	FailSwapOn                  *bool             `json:"failSwapOn,omitempty"`
-	ImageGCHighThresholdPercent *int32            `json:"imageGCHighThresholdPercent,omitempty"`
-	MaxPods                     int32             `json:"maxPods,omitempty"`
-	ResolvConf                  string            `json:"resolvConf,omitempty"`
-	SystemReserved              map[string]string `json:"systemReserved,omitempty"`
-}
-
-type crashLoopBackOff struct {
-	MaxContainerRestartPeriod string `json:"maxContainerRestartPeriod"`
 }
 
 type kubeProxyConfiguration struct {

@@ -59,6 +59,9 @@ type Cluster struct {
 	RuntimeConfig map[string]bool
 	// Patches are the user's for the documents of all nodes.
 	Patches v1alpha1.KubeadmPatches
+	// NodeSettings are in what all nodes differ from the profile kubernetes, as JSON of
+	// v1alpha1.NodeSettings; nil for nothing.
+	NodeSettings []byte
 	// ControlPlanes are the machines of the control plane, whose etcds begin as one
 	// cluster. With one, leader election is off: it costs seconds at the start. In a
 	// cluster that exists those may be left out that are lost.
@@ -97,6 +100,9 @@ type Node struct {
 	Kubelet map[string]any
 	// Patches are the user's for this node's documents, after those of the cluster.
 	Patches v1alpha1.KubeadmPatches
+	// Settings are in what this node differs from the others of the cluster, like
+	// Cluster.NodeSettings.
+	Settings []byte
 	// VirtualMachine says that kernel and disks are the node's own. A node that
 	// has not, a container, leaves the host's kernel settings and swap alone, and
 	// evicts no pod because the host's disk is full.

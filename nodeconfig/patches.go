@@ -34,8 +34,8 @@ func switches(all map[string]bool) string {
 	return strings.Join(list, ",")
 }
 
-func (c Cluster) apiServerArgs() []arg {
-	args := withGates(nil, c.FeatureGates.APIServer)
+func (c Cluster) apiServerArgs(flags map[string]string) []arg {
+	args := withGates(withFlags(nil, flags), c.FeatureGates.APIServer)
 	if len(c.RuntimeConfig) > 0 {
 		args = append(args, arg{"runtime-config", switches(c.RuntimeConfig)})
 	}

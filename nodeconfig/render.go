@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
+	"github.com/loam-cloud/loam/nodeconfig/profile"
 )
 
 const (
@@ -46,11 +47,15 @@ func InitFiles(c Cluster, n Node, bootstrapToken string) ([]File, error) {
 	if len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	config, err := renderPatched(c, n, initDocument(n, bootstrapToken), clusterDocument(c), kubeletDocument(c), kubeProxyDocument(c, n))
+	settings, err := resolve(c, n)
 	if err != nil {
 		return nil, err
 	}
-	patches, err := patchFiles(c, n)
+	config, err := renderPatched(c, n, initDocument(n, bootstrapToken), clusterDocument(c, settings.ControlPlane), kubeletDocument(c), kubeProxyDocument(c, n))
+	if err != nil {
+		return nil, err
+	}
+	patches, err := patchFiles(c, n, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +85,11 @@ func JoinFiles(c Cluster, n Node, j Join) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	patches, err := patchFiles(c, n)
+	settings, err := resolve(c, n)
+	if err != nil {
+		return nil, err
+	}
+	patches, err := patchFiles(c, n, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +141,10 @@ func registration(n Node) nodeRegistration {
 	}
 }
 
-func clusterDocument(c Cluster) clusterConfiguration {
+func clusterDocument(c Cluster, flags *v1alpha1.ControlPlaneArgs) clusterConfiguration {
+	if flags == nil {
+		flags = &v1alpha1.ControlPlaneArgs{}
+	}
 	domain := c.DNSDomain
 	if domain == "" {
 		domain = defaultDNS
@@ -149,9 +161,9 @@ func clusterDocument(c Cluster) clusterConfiguration {
 		// Keys of RSA cost a second of CPU at the start.
 		EncryptionAlgorithm: "ECDSA-P256",
 		Networking:          networking{DNSDomain: domain, PodSubnet: c.PodCIDR, ServiceSubnet: c.ServiceCIDR},
-		APIServer:           apiServer{CertSANs: c.CertSANs, ExtraArgs: c.apiServerArgs()},
-		ControllerManager:   component{ExtraArgs: withGates(args, c.FeatureGates.ControllerManager)},
-		Scheduler:           component{ExtraArgs: withGates(args, c.FeatureGates.Scheduler)},
+		APIServer:           apiServer{CertSANs: c.CertSANs, ExtraArgs: c.apiServerArgs(flags.APIServer)},
+		ControllerManager:   component{ExtraArgs: withGates(withFlags(args, flags.ControllerManager), c.FeatureGates.ControllerManager)},
+		Scheduler:           component{ExtraArgs: withGates(withFlags(args, flags.Scheduler), c.FeatureGates.Scheduler)},
 		Proxy:               c.proxyAddon(),
 	}
 }
@@ -163,12 +175,8 @@ func kubeletDocument(c Cluster) kubeletConfiguration {
 		Authentication: kubeletAuthentication{
 			Anonymous: enabled{false}, Webhook: enabled{true}, X509: kubeletX509{ClientCAFile: clientCA},
 		},
-		Authorization:        kubeletAuthorization{Mode: "Webhook"},
-		ContainerLogMaxFiles: 3,
-		ContainerLogMaxSize:  "10Mi",
-		FeatureGates:         c.FeatureGates.Kubelet,
-		// One slow pull must not hold up the others.
-		SerializeImagePulls: false,
+		Authorization: kubeletAuthorization{Mode: "Webhook"},
+		FeatureGates:  c.FeatureGates.Kubelet,
 	}
 }
 
@@ -187,43 +195,45 @@ func kubeProxyDocument(c Cluster, n Node) kubeProxyConfiguration {
 
 // kubeletDocumentPatch is what is one node's own. kubeadm hands the cluster's
 // document to every node, and this on top of it.
-func kubeletDocumentPatch(c Cluster, n Node) kubeletPatch {
-	patch := kubeletPatch{CrashLoopBackOff: restartPeriod(c, n), MaxPods: n.MaxPods, SystemReserved: n.systemReserved()}
-	if n.VirtualMachine {
-		return patch
+func kubeletDocumentPatch(c Cluster, n Node, settings *profile.Resolved) map[string]any {
+	patch := map[string]any{}
+	if period := restartPeriod(c, n); period != "" {
+		patch["crashLoopBackOff"] = map[string]any{"maxContainerRestartPeriod": period}
 	}
-	if n.withoutIPv4() {
-		patch.ResolvConf = resolvPath
+	overlay(patch, settings.Kubelet)
+	if n.MaxPods != 0 {
+		patch["maxPods"] = n.MaxPods
 	}
-	patch.FailSwapOn = new(bool)
-	// At 100 % no image is thrown away because the host's disk is full.
-	never := int32(100)
-	patch.ImageGCHighThresholdPercent = &never
-	patch.EvictionHard = map[string]string{
-		"imagefs.available":  "0%",
-		"imagefs.inodesFree": "0%",
-		// The kubelet's own default, which any value here would drop.
-		"memory.available":  "100Mi",
-		"nodefs.available":  "0%",
-		"nodefs.inodesFree": "0%",
+	if cpu := n.systemReserved(); cpu != nil {
+		reserved := map[string]any{}
+		if of, is := patch["systemReserved"].(map[string]any); is {
+			maps.Copy(reserved, of)
+		}
+		overlay(reserved, cpu)
+		patch["systemReserved"] = reserved
 	}
+	if !n.VirtualMachine && n.withoutIPv4() {
+		patch["resolvConf"] = resolvPath
+	}
+	overlay(patch, n.Kubelet)
 	return patch
 }
 
 // restartPeriod bounds the pause before a control plane's container is started again:
 // etcds that find each other late, after the host had to start them all at once, have
-// API servers end, which would then stay away for up to five minutes.
-func restartPeriod(c Cluster, n Node) *crashLoopBackOff {
+// API servers end, which would then stay away for up to five minutes. Empty where the
+// kubelet's own bound stays.
+func restartPeriod(c Cluster, n Node) string {
 	const gate, since = "KubeletCrashLoopBackOffMax", "v1.35.0" // on by default from there (KEP-4603)
 	on, set := c.FeatureGates.Kubelet[gate]
 	if n.Role != v1alpha1.RoleControlPlane || set && !on || !version.MustParseSemantic(c.KubernetesVersion).AtLeast(version.MustParseSemantic(since)) {
-		return nil
+		return ""
 	}
-	return &crashLoopBackOff{MaxContainerRestartPeriod: "20s"}
+	return "20s"
 }
 
-func patchFiles(c Cluster, n Node) ([]File, error) {
-	kubelet, err := renderKubeletPatch(c, n)
+func patchFiles(c Cluster, n Node, settings *profile.Resolved) ([]File, error) {
+	kubelet, err := render(kubeletDocumentPatch(c, n, settings))
 	if err != nil {
 		return nil, err
 	}

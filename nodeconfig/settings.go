@@ -83,24 +83,6 @@ func (s Settings) File() (File, error) {
 	return File{Path: SettingsPath, Content: append(text, '\n'), Mode: public}, nil
 }
 
-// renderKubeletPatch writes what is one node's own: Loam's part, and what its user
-// wants on top of that.
-func renderKubeletPatch(c Cluster, n Node) ([]byte, error) {
-	if len(n.Kubelet) == 0 {
-		return render(kubeletDocumentPatch(c, n))
-	}
-	text, err := json.Marshal(kubeletDocumentPatch(c, n))
-	if err != nil {
-		return nil, err
-	}
-	var document map[string]any
-	if err := json.Unmarshal(text, &document); err != nil {
-		return nil, err
-	}
-	overlay(document, n.Kubelet)
-	return render(document)
-}
-
 // overlay sets fields of a patch; null stays in it, to take a field away.
 func overlay(document, fields map[string]any) {
 	for name, value := range fields {
@@ -119,5 +101,9 @@ func KubeletFiles(c Cluster, n Node) ([]File, error) {
 	if problems := append(validateCluster(c), validateNode(n, c)...); len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	return patchFiles(c, n)
+	settings, err := resolve(c, n)
+	if err != nil {
+		return nil, err
+	}
+	return patchFiles(c, n, settings)
 }

@@ -45,6 +45,9 @@ type Cluster struct {
 	RuntimeConfig map[string]bool
 	// Patches are the user's for the documents that kubeadm gets.
 	Patches v1alpha1.KubeadmPatches
+	// NodeSettings are in what nodes differ from the profile kubernetes, as JSON of
+	// v1alpha1.NodeSettings; those of a pool come after them.
+	NodeSettings []byte
 	// ContainerdPatches are TOML documents, ContainerdPatchesJSON6902 JSON patches
 	// of containerd's configuration.
 	ContainerdPatches, ContainerdPatchesJSON6902 []string
@@ -96,6 +99,8 @@ type Pool struct {
 	Mounts []machines.Mount
 	// Patches are made after those of the cluster.
 	Patches v1alpha1.KubeadmPatches
+	// NodeSettings are those of Cluster.NodeSettings that are this pool's own.
+	NodeSettings []byte
 }
 
 // APIServerPort is the port on which API servers listen inside their machines

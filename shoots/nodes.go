@@ -502,6 +502,7 @@ func (r *run) nodeCluster() nodeconfig.Cluster {
 		FeatureGates:      c.FeatureGates,
 		RuntimeConfig:     c.RuntimeConfig,
 		Patches:           c.Patches,
+		NodeSettings:      c.NodeSettings,
 		ControlPlanes:     r.controlPlaneMembers(),
 	}
 }
@@ -570,7 +571,7 @@ func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
 	}
 	return nodeconfig.Node{
 		Name: m.Hostname, Role: pool.Role, Address: addresses[0], SecondAddress: second,
-		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Kubelet: pool.Kubelet, Patches: pool.Patches,
+		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Kubelet: pool.Kubelet, Patches: pool.Patches, Settings: pool.NodeSettings,
 		CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes,
 	}
 }

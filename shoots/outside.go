@@ -47,10 +47,29 @@ func (r *run) connectOutside(ctx context.Context, m machines.Machine) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}
-	if len(files) == 0 {
+	runtime, err := r.containerdFiles(m)
+	if err != nil {
+		return err
+	}
+	if files = append(files, runtime...); len(files) == 0 {
 		return nil
 	}
 	return r.put(ctx, m, files)
+}
+
+// containerdFiles are what a node's container runtime takes in; none for the balancer.
+func (r *run) containerdFiles(m machines.Machine) ([]nodeconfig.File, error) {
+	at := slices.IndexFunc(r.cluster.Pools, func(p Pool) bool { return p.Name == m.Labels[LabelPool] })
+	if at < 0 {
+		return nil, nil
+	}
+	pool := r.cluster.Pools[at]
+	// The rest of the cluster is not known yet.
+	files, err := nodeconfig.ContainerdFiles(
+		nodeconfig.Cluster{KubernetesVersion: r.cluster.KubernetesVersion, NodeSettings: r.cluster.NodeSettings},
+		nodeconfig.Node{Role: pool.Role, Settings: pool.NodeSettings, CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes},
+	)
+	return files, fault.Wrap(fault.Invalid, err)
 }
 
 // containerdPatched says that the main configuration of containerd is as the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pelletier/go-toml/v2"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/loam-cloud/loam/api/v1alpha1"
@@ -21,15 +22,17 @@ const (
 
 type table = map[string]any
 
-// containerdFiles are containerd's configuration: all of it for a virtual machine; for
+// ContainerdFiles are containerd's configuration: all of it for a virtual machine; for
 // a container what its image takes in beside its own, which is of containerd 2.
-func (r *Resolved) containerdFiles(in Input) ([]File, error) {
+func (r *Resolved) ContainerdFiles(in Input) ([]File, error) {
 	if r.Containerd == nil {
 		return nil, nil
 	}
 	file := File{Path: ContainerdPath, Mode: public, Restart: []string{"containerd.service"}}
 	document := table{"version": int64(3)}
 	switch {
+	case !in.Container && in.ContainerdVersion == "":
+		return nil, field.Required(field.NewPath("containerdVersion"), "the form of containerd's configuration depends on it")
 	case in.Container:
 		file.Path = ContainerdPartPath
 		document["plugins"] = withCollector(r.Containerd, table{imagesPlugin: imageSettings(r.Containerd)})

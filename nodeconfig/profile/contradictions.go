@@ -28,9 +28,6 @@ func (r *Resolved) contradictions(in Input) field.ErrorList {
 		errs = append(errs, r.swap(in)...)
 		errs = append(errs, r.pulls()...)
 	}
-	if r.Containerd != nil && !in.Container && in.ContainerdVersion == "" {
-		errs = append(errs, field.Required(field.NewPath("containerdVersion"), "the form of containerd's configuration depends on it"))
-	}
 	if d := r.inhibitDelay(); d > 0 && in.HypervisorShutdown > 0 && d >= in.HypervisorShutdown {
 		errs = append(errs, against(inhibitPath, seconds(d), "must be less than", field.NewPath("hypervisorShutdown"),
 			seconds(in.HypervisorShutdown)+": after that the hypervisor cuts the power"))

@@ -104,7 +104,7 @@ func TestContradictions(t *testing.T) {
 		},
 		"no versions": {
 			"{}", func(in *profile.Input) { in.KubernetesVersion, in.ContainerdVersion, in.Role = "", "", "" },
-			[][]string{{"kubernetesVersion"}, {"containerdVersion"}, {"role"}},
+			[][]string{{"kubernetesVersion"}, {"role"}},
 		},
 		"a disk": {"{}", func(in *profile.Input) { in.Disk.WriteMBps = -1 }, [][]string{{"disk.writeMBps", "-1"}}},
 	}

@@ -22,7 +22,7 @@ func TestEveryValueHasAReason(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range r.Values {
+			for _, v := range r.Values() {
 				if v.Reason == "" || !strings.HasPrefix(v.Source, "profile ") || !strings.Contains(v.Source, ", line ") {
 					t.Errorf("%s: %s = %v has the reason %q and the source %q", name, v.Path, v.Value, v.Reason, v.Source)
 				}
@@ -33,11 +33,12 @@ func TestEveryValueHasAReason(t *testing.T) {
 
 func value(t *testing.T, r *profile.Resolved, path string) profile.Value {
 	t.Helper()
-	at := slices.IndexFunc(r.Values, func(v profile.Value) bool { return v.Path == path })
+	all := r.Values()
+	at := slices.IndexFunc(all, func(v profile.Value) bool { return v.Path == path })
 	if at < 0 {
 		return profile.Value{}
 	}
-	return r.Values[at]
+	return all[at]
 }
 
 // TestLayers has each layer win over those before, with the reason of its own.

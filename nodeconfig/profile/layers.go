@@ -22,8 +22,8 @@ type layer struct {
 	at *field.Path
 	// values are as in JSON; null takes away what a former layer has.
 	values, inContainer map[string]any
-	// marks are by the path of a value.
-	marks map[string]mark
+	// text is what the values were read from.
+	text []byte
 	// overrides says that the values are somebody's word for these very nodes.
 	overrides bool
 }
@@ -88,21 +88,20 @@ func forget(origins map[string]origin, path string) {
 	})
 }
 
-// marksOf reads the comments of a file: the one above a value is its reason. A comment
-// is for the values under it, up to the next one or to the end of their map or list,
-// and for those inside them.
-func marksOf(text []byte) (map[string]mark, error) {
-	var root yamlv3.Node
-	if err := yamlv3.Unmarshal(text, &root); err != nil {
-		return nil, err
-	}
+// marks are by the path of a value. A text whose comments cannot be read has none: its
+// values were.
+func (l *layer) marks() map[string]mark {
 	marks := map[string]mark{}
-	if len(root.Content) > 0 {
+	var root yamlv3.Node
+	if err := yamlv3.Unmarshal(l.text, &root); err == nil && len(root.Content) > 0 {
 		note(marks, root.Content[0], "", "")
 	}
-	return marks, nil
+	return marks
 }
 
+// note reads the comments of a file: the one above a value is its reason. A comment is
+// for the values under it, up to the next one or to the end of their map or list, and
+// for those inside them.
 func note(marks map[string]mark, node *yamlv3.Node, path, inherited string) {
 	comment := inherited
 	switch node.Kind {
@@ -151,40 +150,53 @@ type Value struct {
 	Source string `json:"source"`
 }
 
-// explain lists values in the order of their paths. The items of a list are one each,
-// so that each has its reason.
-func explain(values map[string]any, origins map[string]origin, path string) []Value {
-	var all []Value
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		at := below(path, key)
-		switch v := values[key].(type) {
-		case map[string]any:
-			all = append(all, explain(v, origins, at)...)
-		case []any:
-			from := origins[at]
-			for i, value := range v {
-				all = append(all, from.value(item(at, i), item(from.path, i), value))
-			}
-		default:
-			all = append(all, origins[at].value(at, origins[at].path, v))
-		}
-	}
-	return all
+// Values are all values in force, in the order of their paths. The items of a list are
+// one each, so that each has its reason.
+func (r *Resolved) Values() []Value {
+	e := explainer{origins: r.origins, marks: map[*layer]map[string]mark{}}
+	e.add(r.values, "")
+	return e.all
 }
 
-func (o origin) value(path, written string, value any) Value {
-	if o.reason != "" {
-		return Value{Path: path, Value: value, Reason: o.reason, Source: o.layer.source}
+type explainer struct {
+	origins map[string]origin
+	marks   map[*layer]map[string]mark
+	all     []Value
+}
+
+func (e *explainer) add(values map[string]any, path string) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		at := below(path, key)
+		from := e.origins[at]
+		switch v := values[key].(type) {
+		case map[string]any:
+			e.add(v, at)
+		case []any:
+			for i, value := range v {
+				e.value(from, item(at, i), item(from.path, i), value)
+			}
+		default:
+			e.value(from, at, from.path, v)
+		}
 	}
-	m := o.layer.marks[written]
-	source := o.layer.source
-	switch {
-	case o.layer.at != nil:
-		source += ", " + o.layer.at.String()
-	case m.line > 0:
-		source += fmt.Sprintf(", line %d", m.line)
+}
+
+func (e *explainer) value(from origin, path, written string, value any) {
+	v := Value{Path: path, Value: value, Reason: from.reason, Source: from.layer.source}
+	if from.reason == "" {
+		if e.marks[from.layer] == nil {
+			e.marks[from.layer] = from.layer.marks()
+		}
+		m := e.marks[from.layer][written]
+		v.Reason = m.comment
+		switch {
+		case from.layer.at != nil:
+			v.Source += ", " + from.layer.at.String()
+		case m.line > 0:
+			v.Source += fmt.Sprintf(", line %d", m.line)
+		}
 	}
-	return Value{Path: path, Value: value, Reason: m.comment, Source: source}
+	e.all = append(e.all, v)
 }
 
 // strict reads JSON and names every field that is not known.

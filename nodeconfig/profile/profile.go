@@ -45,7 +45,12 @@ func Load(name string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse("profile "+name, name, text)
+	p, problems, err := read("profile "+name, name, text)
+	if err == nil {
+		// What else could be wrong with it, tests look at.
+		err = problems.ToAggregate()
+	}
+	return p, err
 }
 
 // Text is the file of a profile that is built in.
@@ -58,16 +63,29 @@ func Text(name string) ([]byte, error) {
 
 // Parse reads a user's profile; source names it in messages. The error names every
 // problem with its path.
-func Parse(source string, text []byte) (*Profile, error) { return parse(source, source, text) }
+func Parse(source string, text []byte) (*Profile, error) {
+	p, problems, err := read(source, source, text)
+	if err != nil {
+		return nil, err
+	}
+	own := p.layers[len(p.layers)-1]
+	problems = append(problems, checkSettings(own.values, nil)...)
+	problems = append(problems, checkSettings(own.inContainer, field.NewPath(inContainerField))...)
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("%s: %w", source, problems.ToAggregate())
+	}
+	return p, nil
+}
 
-func parse(source, name string, text []byte) (*Profile, error) {
+// read takes a profile apart. The problems are with its form.
+func read(source, name string, text []byte) (*Profile, field.ErrorList, error) {
 	encoded, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", source, err)
+		return nil, nil, fmt.Errorf("%s: %w", source, err)
 	}
-	var document map[string]any
-	if err := json.Unmarshal(encoded, &document); err != nil {
-		return nil, fmt.Errorf("%s: must be a %s: %w", source, v1alpha1.KindNodeProfile, err)
+	own := layer{source: source, text: text}
+	if err := json.Unmarshal(encoded, &own.values); err != nil {
+		return nil, nil, fmt.Errorf("%s: must be a %s: %w", source, v1alpha1.KindNodeProfile, err)
 	}
 	var typed v1alpha1.NodeProfile
 	problems := strict(encoded, &typed, nil)
@@ -77,32 +95,24 @@ func parse(source, name string, text []byte) (*Profile, error) {
 	if typed.Kind != v1alpha1.KindNodeProfile {
 		problems = append(problems, field.NotSupported(field.NewPath("kind"), typed.Kind, []string{v1alpha1.KindNodeProfile}))
 	}
-	if typed.Extends != "" && !slices.Contains(Names(), typed.Extends) {
-		problems = append(problems, field.NotSupported(field.NewPath("extends"), typed.Extends, Names()))
-	}
-	problems = append(problems, checkSettings(document, nil)...)
-	inContainer, _ := document[inContainerField].(map[string]any)
-	problems = append(problems, checkSettings(inContainer, field.NewPath(inContainerField))...)
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("%s: %w", source, problems.ToAggregate())
-	}
 	p := &Profile{Name: name}
-	if typed.Extends != "" {
+	switch {
+	case typed.Extends == "":
+	case !slices.Contains(Names(), typed.Extends):
+		problems = append(problems, field.NotSupported(field.NewPath("extends"), typed.Extends, Names()))
+	default:
 		base, err := Load(typed.Extends)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		p.layers = base.layers
+		p.layers = slices.Clone(base.layers)
 	}
-	marks, err := marksOf(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", source, err)
-	}
+	own.inContainer, _ = own.values[inContainerField].(map[string]any)
 	for _, name := range []string{"apiVersion", "kind", "extends", inContainerField} {
-		delete(document, name)
+		delete(own.values, name)
 	}
-	p.layers = append(slices.Clone(p.layers), layer{source: source, values: document, inContainer: inContainer, marks: marks})
-	return p, nil
+	p.layers = append(p.layers, own)
+	return p, problems, nil
 }
 
 // With is a copy in which a further layer wins over those that are there: the
@@ -128,10 +138,6 @@ func (p *Profile) With(source string, at *field.Path, settings []byte) (*Profile
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	marks, err := marksOf(settings)
-	if err != nil {
-		return invalid(err)
-	}
-	added := layer{source: source, at: at, values: document, marks: marks, overrides: true}
+	added := layer{source: source, at: at, values: document, text: settings, overrides: true}
 	return &Profile{Name: p.Name, layers: append(slices.Clone(p.layers), added)}, nil
 }

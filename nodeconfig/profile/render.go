@@ -50,8 +50,6 @@ type Rendered struct {
 	// UserData, VendorData and NetworkConfig are for cloud-init; nil for a container,
 	// which is given the files.
 	UserData, VendorData, NetworkConfig []byte
-	// Values are those in force.
-	Values []Value
 }
 
 // Render makes files of a profile. The error names every value that cannot be.
@@ -64,7 +62,7 @@ func (p *Profile) Render(in Input) (*Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Rendered{Values: r.Values}
+	out := &Rendered{}
 	if !in.Container {
 		files[ApplyPath] = File{Path: ApplyPath, Content: r.applyScript(files), Mode: program}
 	}
@@ -92,7 +90,7 @@ func (r *Resolved) files(in Input) (map[string]File, error) {
 			all[f.Path] = f
 		}
 	}
-	containerd, err := r.containerdFiles(in)
+	containerd, err := r.ContainerdFiles(in)
 	if err != nil {
 		return nil, err
 	}

@@ -57,10 +57,10 @@ type Resolved struct {
 	v1alpha1.NodeSettings
 	// Kubelet are fields of a KubeletConfiguration as in JSON.
 	Kubelet map[string]any
-	// Values are all values in force, in the order of their paths.
-	Values []Value
 	// typed are the kubelet's fields once more.
-	typed kubelet.KubeletConfiguration
+	typed   kubelet.KubeletConfiguration
+	values  map[string]any
+	origins map[string]origin
 }
 
 // Resolve lays the layers of a profile over each other, as they are for one node. The
@@ -88,11 +88,10 @@ func (p *Profile) Resolve(in Input) (*Resolved, error) {
 	if in.Role != v1alpha1.RoleControlPlane {
 		delete(values, "controlPlane")
 	}
-	r := &Resolved{}
+	r := &Resolved{values: values, origins: origins}
 	if err := r.read(values); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
-	r.Values = explain(values, origins, "")
 	if problems := r.contradictions(in); len(problems) > 0 {
 		return nil, fmt.Errorf("%s: %w", p.Name, problems.ToAggregate())
 	}

@@ -91,9 +91,17 @@ func controlPlaneConfig(c *shoots.Cluster, raw *runtime.RawExtension, path *fiel
 	if config.Proxy != nil {
 		c.Proxy = *config.Proxy
 	}
-	c.Patches = config.KubeadmPatches
+	c.Patches, c.NodeSettings = config.KubeadmPatches, text(config.Node)
 	c.ContainerdPatches, c.ContainerdPatchesJSON6902 = config.ContainerdConfigPatches, config.ContainerdConfigPatchesJSON6902
 	return config.IPv6, nil
+}
+
+// text is JSON that is read elsewhere; nil for none.
+func text(raw *runtime.RawExtension) []byte {
+	if raw == nil {
+		return nil
+	}
+	return raw.Raw
 }
 
 // workerConfig is what the machines of a pool have of their own.
@@ -102,7 +110,7 @@ func workerConfig(pool *shoots.Pool, raw *runtime.RawExtension, path *field.Path
 	if len(problems) > 0 {
 		return problems
 	}
-	pool.Image, pool.Patches = config.Image, config.KubeadmPatches
+	pool.Image, pool.Patches, pool.NodeSettings = config.Image, config.KubeadmPatches, text(config.Node)
 	for _, m := range config.ExtraMounts {
 		pool.Mounts = append(pool.Mounts, machines.Mount{
 			HostPath: m.HostPath, MachinePath: m.ContainerPath, ReadOnly: m.ReadOnly, Propagation: m.Propagation, SELinuxRelabel: m.SELinuxRelabel,
