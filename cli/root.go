@@ -34,7 +34,7 @@ func New() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.dataDir, "data-dir", "", "folder of the garden's data (default $LOAM_DATA_DIR, else $XDG_DATA_HOME/loam)")
-	root.AddCommand(newUp(o), newDown(o), newStatus(o), newSeed(o), newCluster(o), newImage(o), newGarden(o), newAPIServer(), newControllerManager(), newAgent(), newDebug(), newRegistry(o))
+	root.AddCommand(newUp(o), newDown(o), newStatus(o), newSeed(o), newCluster(o), newNode(), newImage(o), newGarden(o), newAPIServer(), newControllerManager(), newAgent(), newDebug(), newRegistry(o))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Wrap(fault.Invalid, err) })
 	return root
 }

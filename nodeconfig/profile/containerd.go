@@ -35,7 +35,7 @@ func (r *Resolved) ContainerdFiles(in Input) ([]File, error) {
 		return nil, field.Required(field.NewPath("containerdVersion"), "the form of containerd's configuration depends on it")
 	case in.Container:
 		file.Path = ContainerdPartPath
-		document["plugins"] = withCollector(r.Containerd, table{imagesPlugin: imageSettings(r.Containerd)})
+		document["plugins"] = withCollector(r.Containerd, table{imagesPlugin: imageSettings(r.Containerd, imageContainerd)})
 	case atLeast(in.ContainerdVersion, "2.0.0"):
 		document["plugins"] = plugins(r.Containerd, in)
 	default:
@@ -56,7 +56,7 @@ func atLeast(value, least string) bool {
 }
 
 func plugins(c *v1alpha1.ContainerdSettings, in Input) table {
-	images := imageSettings(c)
+	images := imageSettings(c, in.ContainerdVersion)
 	images["registry"] = table{"config_path": certsPath}
 	if c.SandboxImage != "" {
 		images["pinned_images"] = table{"sandbox": c.SandboxImage}
@@ -67,9 +67,16 @@ func plugins(c *v1alpha1.ContainerdSettings, in Input) table {
 	})
 }
 
-// imageSettings are those that a container has, too.
-func imageSettings(c *v1alpha1.ContainerdSettings) table {
+// imageContainerd is the oldest version that node images have had.
+const imageContainerd = "2.1.0"
+
+// imageSettings are those that a container has, too. From 2.1 on another part of
+// containerd pulls, which has a number of its own and discards nothing, unless told.
+func imageSettings(c *v1alpha1.ContainerdSettings, version string) table {
 	images := table{}
+	if (c.MaxConcurrentDownloads != nil || c.DiscardUnpackedLayers != nil) && atLeast(version, "2.1.0") {
+		images["use_local_image_pull"] = true
+	}
 	if n := c.MaxConcurrentDownloads; n != nil {
 		images["max_concurrent_downloads"] = int64(*n)
 	}

@@ -26,7 +26,7 @@ func (r *Resolved) contradictions(in Input) field.ErrorList {
 		errs = append(errs, r.evictions()...)
 		errs = append(errs, r.reservations(in)...)
 		errs = append(errs, r.swap(in)...)
-		errs = append(errs, r.pulls()...)
+		errs = append(errs, r.pulls(in)...)
 	}
 	if d := r.inhibitDelay(); d > 0 && in.HypervisorShutdown > 0 && d >= in.HypervisorShutdown {
 		errs = append(errs, against(inhibitPath, seconds(d), "must be less than", field.NewPath("hypervisorShutdown"),
@@ -125,12 +125,16 @@ func (r *Resolved) swap(in Input) field.ErrorList {
 	return errs
 }
 
-func (r *Resolved) pulls() field.ErrorList {
+func (r *Resolved) pulls(in Input) field.ErrorList {
 	var errs field.ErrorList
 	if most, serial := r.typed.MaxParallelImagePulls, r.typed.SerializeImagePulls; most != nil && *most > 1 && (serial == nil || *serial) {
 		errs = append(errs, against(inKubelet("maxParallelImagePulls"), *most, "cannot stand with", inKubelet("serializeImagePulls"), "true"))
 	} else if most != nil && *most < 1 {
 		errs = append(errs, field.Invalid(inKubelet("maxParallelImagePulls"), *most, "must be at least 1"))
+	}
+	if most := r.typed.MaxParallelImagePulls; most != nil && *most > safePulls && endsAbove(in.KubernetesVersion) {
+		errs = append(errs, against(inKubelet("maxParallelImagePulls"), *most, fmt.Sprintf("must be at most %d: kubelets end with more (kubernetes/kubernetes#138935) in", safePulls),
+			field.NewPath("kubernetesVersion"), in.KubernetesVersion))
 	}
 	high, low := int32(85), int32(80) // the kubelet's own
 	if v := r.typed.ImageGCHighThresholdPercent; v != nil {

@@ -92,10 +92,14 @@ func TestContradictions(t *testing.T) {
 		"pulls": {
 			"kubelet: {serializeImagePulls: true, imageGCHighThresholdPercent: 50, imageGCLowThresholdPercent: 60, containerLogMaxFiles: 1}", same,
 			[][]string{
-				{"kubelet.maxParallelImagePulls", "50", "kubelet.serializeImagePulls", "true"},
+				{"kubelet.maxParallelImagePulls", "31", "kubelet.serializeImagePulls", "true"},
 				{"kubelet.imageGCLowThresholdPercent", "60", "kubelet.imageGCHighThresholdPercent", "50"}, {"kubelet.containerLogMaxFiles"},
 			},
 		},
+		"more pulls than the kubelet survives": {
+			"kubelet: {maxParallelImagePulls: 32}", same, [][]string{{"kubelet.maxParallelImagePulls", "32", "31", "kubernetesVersion", "v1.36.3"}},
+		},
+		"a kubelet that survives them": {"kubelet: {maxParallelImagePulls: 50}", func(in *profile.Input) { in.KubernetesVersion = "v1.37.1" }, nil},
 		"versions": {
 			"{}", func(in *profile.Input) {
 				in.KubernetesVersion, in.ContainerdVersion, in.Role = "v1.30.1", "1.5.9", "Boss"

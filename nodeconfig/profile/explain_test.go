@@ -23,7 +23,7 @@ func TestEveryValueHasAReason(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, v := range r.Values() {
-				if v.Reason == "" || !strings.HasPrefix(v.Source, "profile ") || !strings.Contains(v.Source, ", line ") {
+				if v.Reason == "" || !strings.HasPrefix(v.Source, "profile ") && !strings.HasPrefix(v.Source, "derived ") {
 					t.Errorf("%s: %s = %v has the reason %q and the source %q", name, v.Path, v.Value, v.Reason, v.Source)
 				}
 			}
@@ -113,7 +113,7 @@ func TestDisk(t *testing.T) {
 		{profile.Disk{WriteMBps: 1e9}, 20, 50},
 	} {
 		in := machine(v1alpha1.RoleWorker, "2.2.1")
-		in.Disk = test.disk
+		in.Disk, in.KubernetesVersion = test.disk, "v1.37.1"
 		r, err := load(t, profile.Kubernetes).Resolve(in)
 		if err != nil {
 			t.Fatal(err)
@@ -131,6 +131,21 @@ func TestDisk(t *testing.T) {
 		}
 		if r, err = p.Resolve(in); err != nil || *r.Containerd.MaxConcurrentDownloads != 19 {
 			t.Errorf("what somebody has set is %v, %v", r.Containerd, err)
+		}
+	}
+}
+
+// TestFaultOfKubelets keeps kubelets from the number with which they end.
+func TestFaultOfKubelets(t *testing.T) {
+	for version, want := range map[string]float64{"v1.34.9": 50, "v1.35.0": 31, "v1.36.3": 31, "v1.37.0": 50} {
+		in := machine(v1alpha1.RoleWorker, "2.2.1")
+		in.KubernetesVersion = version
+		r, err := load(t, profile.Kubernetes).Resolve(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := value(t, r, "kubelet.maxParallelImagePulls"); v.Value != want || want == 31 && !strings.Contains(v.Reason, "#138935") {
+			t.Errorf("kubelets of %s pull %v images at once: %+v", version, v.Value, v)
 		}
 	}
 }

@@ -131,6 +131,10 @@ func derive(values map[string]any, origins map[string]origin, in Input) {
 		lower(values, origins, from, "kubelet", "maxParallelImagePulls", max(1, streams/side),
 			fmt.Sprintf("%s is enough for %d layers at once: this many images with %d layers each", cap, streams, side))
 	}
+	if endsAbove(in.KubernetesVersion) {
+		lower(values, origins, &layer{source: "derived from the Kubernetes version"}, "kubelet", "maxParallelImagePulls", safePulls,
+			"kubelets of 1.35 and 1.36 end at the first pull with more (kubernetes/kubernetes#138935)")
+	}
 	if kubelet, _ := values["kubelet"].(map[string]any); kubelet != nil && in.CgroupVersion == 1 && !in.Container {
 		from := &layer{source: "derived from the version of control groups"}
 		for name, value := range map[string]any{"cgroupDriver": "cgroupfs", "failCgroupV1": false} {
@@ -138,6 +142,16 @@ func derive(values map[string]any, origins map[string]origin, in Input) {
 			origins[below("kubelet", name)] = origin{layer: from, reason: "the machine has version 1, which the kubelet refuses unless told, and which systemd is not to manage alone"}
 		}
 	}
+}
+
+// safePulls is the size of a list in kubelets of 1.35 and 1.36 that they look at beyond
+// its end where there may be more pulls at once.
+const safePulls = 31
+
+// endsAbove tells whether a kubelet ends when it may pull more images at once than
+// safePulls.
+func endsAbove(version string) bool {
+	return version != "" && atLeast(version, "1.35.0-0") && !atLeast(version, "1.37.0-0")
 }
 
 // streams is how many layers a disk can take in at once, and the cap that says so;
