@@ -147,8 +147,9 @@ func (r *Resolved) reservations(in Input) field.ErrorList {
 				fmt.Sprintf("must be more than %s, which is %s of memory, and %s, which is %s: nothing is left for pods", both, memory.String(), hardPath.Key(memoryAvailable), r.typed.EvictionHard[memoryAvailable])))
 		}
 	}
+	// Without a reservation nobody has said what pods may use.
 	soft, isSoft := r.amount(r.typed.EvictionSoft, in)
-	if given := memory.DeepCopy(); isHard && isSoft {
+	if given := memory.DeepCopy(); isHard && isSoft && !memory.IsZero() {
 		given.Add(hard)
 		if soft.Cmp(given) > 0 {
 			errs = append(errs, field.Invalid(softPath.Key(memoryAvailable), r.typed.EvictionSoft[memoryAvailable],

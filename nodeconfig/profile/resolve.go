@@ -133,13 +133,13 @@ func derive(values map[string]any, origins map[string]origin, in Input) {
 	}
 	if endsAbove(in.KubernetesVersion) {
 		lower(values, origins, &layer{source: "derived from the Kubernetes version"}, "kubelet", "maxParallelImagePulls", safePulls,
-			"kubelets of 1.35 and 1.36 end at the first pull with more (kubernetes/kubernetes#138935)")
+			"Kubelets of 1.35 and 1.36 end at the first pull with more (kubernetes/kubernetes#138935)")
 	}
 	if kubelet, _ := values["kubelet"].(map[string]any); kubelet != nil && in.CgroupVersion == 1 && !in.Container {
 		from := &layer{source: "derived from the version of control groups"}
 		for name, value := range map[string]any{"cgroupDriver": "cgroupfs", "failCgroupV1": false} {
 			kubelet[name] = value
-			origins[below("kubelet", name)] = origin{layer: from, reason: "the machine has version 1, which the kubelet refuses unless told, and which systemd is not to manage alone"}
+			origins[below("kubelet", name)] = origin{layer: from, reason: "The machine has version 1, which the kubelet refuses unless told, and which systemd is not to manage alone"}
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (d Disk) streams() (int, string) {
 		{d.ReadMBps, streamMBps, "MB/s of reads"}, {d.ReadIOPS, streamIOPS, "reads a second"},
 	} {
 		if n := c.value / c.worth; c.value > 0 && n < least {
-			least, cap = n, fmt.Sprintf("a disk with %g %s", c.value, c.what)
+			least, cap = n, fmt.Sprintf("A disk with %g %s", c.value, c.what)
 		}
 	}
 	return int(max(1, min(least, 1e6))), cap

@@ -19,6 +19,7 @@ import (
 	"github.com/loam-cloud/loam/cli"
 	"github.com/loam-cloud/loam/cli/kindfile"
 	"github.com/loam-cloud/loam/garden/gardentest"
+	"github.com/loam-cloud/loam/nodeconfig/profile"
 	"github.com/loam-cloud/loam/shoots/manifest"
 )
 
@@ -98,6 +99,10 @@ func TestManifestsAreAccepted(t *testing.T) {
 		case strings.Contains(b.text, "kind: RegistryConfiguration"):
 			if err := readRegistryConfig(b.text); err != nil {
 				t.Errorf("%s: %v", b.page, err)
+			}
+		case strings.Contains(b.text, "kind: NodeProfile"):
+			if _, err := profile.Parse(b.page, text); err != nil {
+				t.Error(err)
 			}
 		case strings.Contains(b.text, "kind: UpConfiguration"):
 			// Read by the command's own tests; here it must only be YAML.

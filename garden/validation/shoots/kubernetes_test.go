@@ -305,6 +305,21 @@ func TestLocal(t *testing.T) {
 		"control plane config": {change: local(func(s *core.Shoot) {
 			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"colour":"red","proxy":{"httpProxy":"http://me:hush@p"}}`)
 		}), want: []string{"spec.provider.controlPlaneConfig.colour: unknown field"}},
+		"node settings": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"node":{"kubelet":{"evictionSoft":{"memory.available":"1Gi"},"evictionSoftGracePeriod":{"memory.available":"30s"}},"controlPlane":{"scheduler":{"v":"4"}}}}`)
+			worker(s).ProviderConfig = raw(workerConfig + `,"node":{"kubelet":{"evictionSoft":{"memory.available":"200Mi"},"maxParallelImagePulls":null},"containerd":{"maxConcurrentDownloads":5}}}`)
+		})},
+		"node settings that there are not": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"node":{"kubelet":{"colour":"red"}}}`)
+			worker(s).ProviderConfig = raw(workerConfig + `,"node":{"modules":["a/b"]}}`)
+		}), want: []string{"spec.provider.controlPlaneConfig.node.kubelet.colour: no such field"}},
+		"node settings of a pool that there are not": {change: local(func(s *core.Shoot) {
+			worker(s).ProviderConfig = raw(workerConfig + `,"node":{"modules":["a/b"],"colour":"red"}}`)
+		}), want: []string{pool + ".providerConfig.node.colour: no such field", pool + ".providerConfig.node.modules[0]: name of a kernel module"}},
+		"node settings of a pool against those of the cluster": {change: local(func(s *core.Shoot) {
+			s.Spec.Provider.ControlPlaneConfig = raw(controlPlaneConfig + `,"node":{"kubelet":{"serializeImagePulls":true,"maxParallelImagePulls":1}}}`)
+			worker(s).ProviderConfig = raw(workerConfig + `,"node":{"kubelet":{"maxParallelImagePulls":9}}}`)
+		}), want: []string{pool + ".providerConfig.node: kubelet.maxParallelImagePulls: Invalid value: 9: cannot stand with kubelet.serializeImagePulls, which is true"}},
 		"worker config": {change: local(func(s *core.Shoot) {
 			worker(s).ProviderConfig = raw(workerConfig + `,"image":"node:v1.35.4","extraMounts":[{"hostPath":"a","containerPath":"/b"}]}`)
 		}), want: []string{pool + ".providerConfig.extraMounts[0].hostPath: absolute"}},

@@ -31,9 +31,14 @@ func validateProviderConfigs(shoot *core.Shoot, path *field.Path) field.ErrorLis
 		taken = clusterPorts(own, path.Child("controlPlaneConfig"))
 		errs = append(errs, twice(taken, nil)...)
 	}
+	shared := provider.Settings{Raw: own.Node, Path: path.Child("controlPlaneConfig", "node")}
+	errs = append(errs, provider.Node(v1alpha1.RoleControlPlane, shoot.Spec.Kubernetes.Version, shared)...)
 	for i, worker := range p.Workers {
 		at := path.Child("workers").Index(i).Child("providerConfig")
 		config, problems := provider.Worker(worker.ProviderConfig, int(worker.Minimum), at)
+		if config.Node != nil && len(problems) == 0 {
+			problems = provider.Node(roleOf(worker), shoot.Spec.Kubernetes.Version, shared, provider.Settings{Raw: config.Node, Path: at.Child("node")})
+		}
 		errs = append(errs, problems...)
 		if len(problems) > 0 {
 			continue
@@ -50,6 +55,14 @@ func validateProviderConfigs(shoot *core.Shoot, path *field.Path) field.ErrorLis
 		taken = append(taken, pool...)
 	}
 	return errs
+}
+
+// roleOf is the role of a pool's machines.
+func roleOf(worker core.Worker) v1alpha1.MachineRole {
+	if worker.ControlPlane != nil {
+		return v1alpha1.RoleControlPlane
+	}
+	return v1alpha1.RoleWorker
 }
 
 // takenPort is a port of the host and who has it.

@@ -143,24 +143,25 @@ func TestCluster(t *testing.T) {
 		"provider configs": {
 			func(s *gardencorev1beta1.ShootSpec) {
 				s.Provider.ControlPlaneConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"ControlPlaneConfig",
-					"apiServer":{"address":"0.0.0.0","port":7443},"dnsSearch":[],"proxy":{"httpProxy":"http://p"},"containerdConfigPatches":["a = 1"]}`)}
+					"apiServer":{"address":"0.0.0.0","port":7443},"dnsSearch":[],"proxy":{"httpProxy":"http://p"},"containerdConfigPatches":["a = 1"],"node":{"modules":["a"]}}`)}
 				w := worker("w", 1)
 				w.ProviderConfig = &runtime.RawExtension{Raw: []byte(`{"apiVersion":"loam.dev/v1alpha1","kind":"WorkerConfig","image":"mine",
 					"extraMounts":[{"hostPath":"/h","containerPath":"/m","readOnly":true,"selinuxRelabel":true,"propagation":"HostToContainer"}],
 					"extraPortMappings":[{"containerPortRange":"1-2","hostPortRange":"11-12","protocol":"UDP","listenAddress":"10.0.0.1"}],
-					"kubeadmConfigPatches":["kind: JoinConfiguration"]}`)}
+					"kubeadmConfigPatches":["kind: JoinConfiguration"],"node":{"modules":["b"]}}`)}
 				s.Provider.Workers = []gardencorev1beta1.Worker{w}
 			},
 			func(c *shoots.Cluster) {
 				c.APIServer.HostAddress, c.APIServer.HostPort = netip.IPv4Unspecified(), 7443
 				c.DNSSearch, c.Proxy.HTTPProxy, c.ContainerdPatches = []string{}, "http://p", []string{"a = 1"}
+				c.NodeSettings = []byte(`{"modules":["a"]}`)
 				c.Pools[0].Schedulable = false
 				at := netip.MustParseAddr("10.0.0.1")
 				c.Pools = append(c.Pools, shoots.Pool{
 					Name: "w", Role: v1alpha1.RoleWorker, Count: 1, Image: "mine",
 					Mounts:  []machines.Mount{{HostPath: "/h", MachinePath: "/m", ReadOnly: true, SELinuxRelabel: true, Propagation: "HostToContainer"}},
 					Ports:   []machines.Port{{HostAddress: at, HostPort: 11, MachinePort: 1, Protocol: machines.UDP}, {HostAddress: at, HostPort: 12, MachinePort: 2, Protocol: machines.UDP}},
-					Patches: v1alpha1.KubeadmPatches{KubeadmConfigPatches: []string{"kind: JoinConfiguration"}},
+					Patches: v1alpha1.KubeadmPatches{KubeadmConfigPatches: []string{"kind: JoinConfiguration"}}, NodeSettings: []byte(`{"modules":["b"]}`),
 				})
 			},
 		},
