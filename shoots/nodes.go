@@ -10,14 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -574,34 +572,4 @@ func (r *run) node(m machines.Machine, pool Pool) nodeconfig.Node {
 		Labels: pool.nodeLabels(), Taints: pool.taints(), MaxPods: pool.MaxPods, Kubelet: pool.Kubelet, Patches: pool.Patches, Settings: pool.NodeSettings,
 		CPUs: pool.CPUs, MemoryBytes: pool.MemoryBytes,
 	}
-}
-
-// tokenLifetime bounds how long a bootstrap token works: longer than the
-// slowest join, not a standing secret.
-const tokenLifetime = 15 * time.Minute
-
-// mintToken makes a bootstrap token that lets nodes join, and leaves it to the
-// cluster's token cleaner to remove it.
-func (r *run) mintToken(ctx context.Context) (string, error) {
-	token, err := bootstraputil.GenerateBootstrapToken()
-	if err != nil {
-		return "", err
-	}
-	id, secret, _ := strings.Cut(token, ".")
-	err = r.api.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: bootstrapapi.BootstrapTokenSecretPrefix + id, Namespace: metav1.NamespaceSystem},
-		Type:       bootstrapapi.SecretTypeBootstrapToken,
-		StringData: map[string]string{
-			bootstrapapi.BootstrapTokenIDKey:               id,
-			bootstrapapi.BootstrapTokenSecretKey:           secret,
-			bootstrapapi.BootstrapTokenExpirationKey:       r.Clock.Now().Add(tokenLifetime).UTC().Format(time.RFC3339),
-			bootstrapapi.BootstrapTokenUsageAuthentication: "true",
-			bootstrapapi.BootstrapTokenUsageSigningKey:     "true",
-			bootstrapapi.BootstrapTokenExtraGroupsKey:      "system:bootstrappers:kubeadm:default-node-token",
-		},
-	})
-	if err != nil {
-		return "", fmt.Errorf("minting a bootstrap token: %w", fault.Wrap(fault.Transient, err))
-	}
-	return token, nil
 }
