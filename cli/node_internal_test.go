@@ -29,7 +29,7 @@ func node(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-func write(t *testing.T, name, text string) string {
+func writeProfile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -64,7 +64,7 @@ func TestNodeRender(t *testing.T) {
 		if err == nil {
 			err = read([]byte(text), &got)
 		}
-		if err != nil || len(got.Files) < 8 || got.Files[0].Mode != "0644" || !strings.HasPrefix(got.UserData, "#cloud-config\n") {
+		if err != nil || len(got.Files) < 7 || got.Files[0].Mode != "0644" || !strings.HasPrefix(got.UserData, "#cloud-config\n") {
 			t.Errorf("as %s it is %+v, %v", format, got, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestNodeRenderIntoAFolder(t *testing.T) {
 }
 
 func TestNodeExplain(t *testing.T) {
-	text, err := node(t, "explain", "kubelet.maxPods", "--profile", write(t, "mine.yaml", extended), "--settings", write(t, "pool.yaml", "kubelet: {podsPerCore: 9}"))
+	text, err := node(t, "explain", "kubelet.maxPods", "--profile", writeProfile(t, "mine.yaml", extended), "--settings", writeProfile(t, "pool.yaml", "kubelet: {podsPerCore: 9}"))
 	if err != nil || !strings.HasPrefix(text, "kubelet.maxPods: 250\n    Small pods.\n    (") || strings.Contains(text, "podsPerCore") {
 		t.Errorf("it is explained by %q, %v", text, err)
 	}
@@ -112,7 +112,7 @@ func TestNodeExplain(t *testing.T) {
 
 // TestNodeDiff ends as diff does.
 func TestNodeDiff(t *testing.T) {
-	mine := write(t, "mine.yaml", extended)
+	mine := writeProfile(t, "mine.yaml", extended)
 	for _, test := range []struct {
 		args []string
 		code int
@@ -152,7 +152,7 @@ func TestNodeProfile(t *testing.T) {
 	if text, err = node(t, "profile", "registry"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = node(t, "diff", "registry", write(t, "copy.yaml", text)); err != nil {
+	if _, err = node(t, "diff", "registry", writeProfile(t, "copy.yaml", text)); err != nil {
 		t.Errorf("what is printed is another profile: %v", err)
 	}
 }
@@ -168,7 +168,7 @@ func TestNodeFlags(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"render", "--profile", "nothing"}, {"render", "--profile", "./nothing.yaml"}, {"render", "-o", "jsn"},
-		{"render", "--hypervisor-shutdown", "180s"}, {"render", "--settings", write(t, "x.yaml", "colour: red")}, {"explain", "-o", "wide"}, {"profile", "x"},
+		{"render", "--hypervisor-shutdown", "180s"}, {"render", "--settings", writeProfile(t, "x.yaml", "colour: red")}, {"explain", "-o", "wide"}, {"profile", "x"},
 	} {
 		if _, err := node(t, args...); err == nil {
 			t.Errorf("%q is not refused", args)
