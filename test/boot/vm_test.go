@@ -206,7 +206,11 @@ journalctl -b -o cat -u loam-first-boot.service`},
 	{Name: "configz", Script: `
 i=0
 until curl -skf https://127.0.0.1:10250/configz; do i=$((i+1)); test $i -lt 150 || { journalctl -o cat -u kubelet | tail -n 30; exit 1; }; sleep 2; done`},
-	{Name: "inhibitors", Script: "systemd-inhibit --list --no-legend; ls /etc/systemd/logind.conf.d"},
+	// It holds shutdowns back once its runtime is ready.
+	{Name: "inhibitors", Script: `
+i=0
+until systemd-inhibit --list --no-legend --no-pager | grep kubelet; do i=$((i+1)); test $i -lt 120 || { journalctl -o cat -u kubelet | grep -i -e shutdown -e runtime | tail -n 10; break; }; sleep 2; done
+ls /etc/systemd/logind.conf.d`},
 	{Name: "containerd", Script: "/loam-test/bin/containerd config dump; systemctl is-active containerd"},
 	{Name: "stops", Script: "journalctl -b -o cat -u containerd.service -u systemd-logind.service | grep -c '^Stopped' || true"},
 }
