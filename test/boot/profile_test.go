@@ -91,6 +91,7 @@ func TestContainerdTakesTheValues(t *testing.T) {
 				const images, runtime = "plugins/io.containerd.cri.v1.images/", "plugins/io.containerd.cri.v1.runtime/"
 				wants[images+"max_concurrent_downloads"] = "20"
 				wants[images+"discard_unpacked_layers"] = "true"
+				wants[images+"use_local_image_pull"] = "true"
 				wants[images+"registry/config_path"] = "/etc/containerd/certs.d"
 				wants[images+"pinned_images/sandbox"] = "registry.k8s.io/pause:3.10.1"
 				wants[runtime+"containerd/default_runtime_name"] = "runc"
