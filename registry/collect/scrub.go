@@ -103,7 +103,7 @@ func (c Collector) Scrub(ctx context.Context, o Reading) (ScrubReport, error) {
 }
 
 // repair deals with a blob that could not be verified. Nil says that it was
-// removed meanwhile.
+// removed meanwhile, or put again.
 func (c Collector) repair(ctx context.Context, d digest.Digest, problem error, o Reading) (*Broken, error) {
 	if !errors.Is(problem, store.ErrDigest) && !errors.Is(problem, fault.Missing) && !errors.Is(problem, syscall.EIO) {
 		// Too many open files, an interruption: nothing against the blob.
@@ -120,7 +120,7 @@ func (c Collector) repair(ctx context.Context, d digest.Digest, problem error, o
 	if o.DryRun {
 		return broken, nil
 	}
-	if err := c.Store.Quarantine(d, problem.Error()); err != nil {
+	if done, err := c.Store.Quarantine(d, problem); err != nil || !done {
 		return nil, err
 	}
 	for _, r := range owners {

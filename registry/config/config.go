@@ -103,6 +103,9 @@ type Upstream struct {
 	// Patience is how long a client waits for an upstream to confirm a tag that is
 	// stored; 5s.
 	Patience metav1.Duration `json:"patience,omitzero"`
+	// StopAbandoned ends a download when everyone who waited for it has left; the next
+	// pull takes it up there. It is finished otherwise: who left comes again.
+	StopAbandoned bool `json:"stopAbandoned,omitempty"`
 	// CAFile has further authorities that its certificate may be of.
 	CAFile string `json:"caFile,omitempty"`
 	// Offline serves what is stored and does not ask this upstream.

@@ -28,7 +28,7 @@ func openCaches(c config.Configuration, s *store.Store, o Options) (caches, erro
 			all.close()
 			return nil, err
 		}
-		all[u.Name] = through.New(s, client, through.Options{TTL: u.TTL.Duration, Patience: u.Patience.Duration, Offline: u.Offline, Log: o.Log})
+		all[u.Name] = through.New(s, client, through.Options{TTL: u.TTL.Duration, Patience: u.Patience.Duration, Offline: u.Offline, StopAbandoned: u.StopAbandoned, Log: o.Log})
 	}
 	return all, nil
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -83,16 +85,30 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, missing string, er
 	}
 }
 
+// told is what a client is told of an error: where this host keeps its files is for
+// the log alone.
+func told(err error) string {
+	var file *fs.PathError
+	var files *os.LinkError
+	switch {
+	case errors.As(err, &file):
+		return fmt.Sprintf("the cache could not %s a file of its own: %v", file.Op, file.Err)
+	case errors.As(err, &files):
+		return fmt.Sprintf("the cache could not %s a file of its own: %v", files.Op, files.Err)
+	}
+	return err.Error()
+}
+
 // describe gives an error its status and what the body says.
 func describe(missing string, err error) (int, []problem) {
 	var refused *refusal
 	if errors.As(err, &refused) {
-		return refused.status, []problem{{refused.code, err.Error(), refused.detail}}
+		return refused.status, []problem{{refused.code, told(err), refused.detail}}
 	}
 	var manifest *store.ManifestError
 	if errors.As(err, &manifest) {
 		if len(manifest.Unknown) == 0 {
-			return http.StatusBadRequest, []problem{{codeManifestInvalid, err.Error(), nil}}
+			return http.StatusBadRequest, []problem{{codeManifestInvalid, told(err), nil}}
 		}
 		problems := make([]problem, len(manifest.Unknown))
 		for i, d := range manifest.Unknown {
@@ -101,7 +117,7 @@ func describe(missing string, err error) (int, []problem) {
 		return http.StatusNotFound, problems
 	}
 	one := func(status int, code string) (int, []problem) {
-		return status, []problem{{code, err.Error(), nil}}
+		return status, []problem{{code, told(err), nil}}
 	}
 	switch kind := fault.KindOf(err); {
 	case errors.Is(err, store.ErrDigest), kind == fault.Invalid:

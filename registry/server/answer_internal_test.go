@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 )
 
 func TestDescribe(t *testing.T) {
-	full := fault.Wrap(fault.Exhausted, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	full := fault.Wrap(fault.Exhausted, &os.PathError{Op: "write", Path: "/secret/x", Err: syscall.ENOSPC})
 	for name, tc := range map[string]struct {
 		err    error
 		status int
@@ -32,11 +33,17 @@ func TestDescribe(t *testing.T) {
 		"parts are missing":    {fault.Wrap(fault.Invalid, &store.ManifestError{Unknown: []digest.Digest{"sha256:1", "sha256:2"}}), 404, codeManifestBlobUnknown},
 		"a refusal":            {fmt.Errorf("so: %w", refuse(http.StatusConflict, codeUnsupported, "no")), 409, codeUnsupported},
 		"a defect":             {errors.New("no"), 500, codeUnknown},
+		"a lost file":          {fault.Wrap(fault.Missing, &os.PathError{Op: "open", Path: "/secret/x", Err: syscall.ENOENT}), 404, codeBlobUnknown},
+		"a broken disk":        {&os.LinkError{Op: "rename", Old: "/secret/x", New: "/secret/y", Err: syscall.EIO}, 500, codeUnknown},
+		"a refusal for a file": {refuse(http.StatusConflict, codeUnsupported, "no: %w", &os.PathError{Op: "open", Path: "/secret/x", Err: syscall.EIO}), 409, codeUnsupported},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, problems := describe(codeBlobUnknown, tc.err)
 			if status != tc.status || problems[0].Code != tc.code {
 				t.Errorf("got %d %+v, want %d %s", status, problems, tc.status, tc.code)
+			}
+			if strings.Contains(problems[0].Message, "/secret") {
+				t.Errorf("a client is told where files are: %s", problems[0].Message)
 			}
 		})
 	}

@@ -80,7 +80,7 @@ func (s *Store) openLinked(r Repository, d digest.Digest, unpin func()) (*Blob, 
 		var info fs.FileInfo
 		if info, err = f.Stat(); err == nil && info.Size() != record.Size {
 			err = fmt.Errorf("blob %s has %d bytes, had %d when it was stored", d, info.Size(), record.Size)
-			return nil, fault.Wrap(fault.Missing, errors.Join(err, f.Close(), s.Quarantine(d, err.Error())))
+			return nil, errors.Join(s.quarantine(d, &wrongFile{err, info}), f.Close())
 		}
 		if err == nil {
 			return &Blob{File: f, size: record.Size, unpin: unpin, Digest: d}, nil
@@ -88,7 +88,7 @@ func (s *Store) openLinked(r Repository, d digest.Digest, unpin func()) (*Blob, 
 		err = errors.Join(err, f.Close())
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Wrap(fault.Missing, errors.Join(err, s.Quarantine(d, "its file is gone")))
+		return nil, s.quarantine(d, err)
 	}
 	return nil, classify(err)
 }
@@ -137,7 +137,7 @@ func (s *Store) Link(r Repository, d digest.Digest) error {
 		return s.link(tx, r, d)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Missing, errors.Join(err, s.Quarantine(d, "its file is gone")))
+		return s.quarantine(d, err)
 	}
 	return classify(err)
 }

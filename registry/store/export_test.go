@@ -18,6 +18,21 @@ func (s *Store) Adopt(r Repository, all []digest.Digest) error {
 	})
 }
 
+// SweepAround is SweepRepository with something that happens between mark and sweep.
+func (s *Store) SweepAround(r Repository, o Sweep, between func()) (Swept, error) {
+	w, err := s.watch(r)
+	if err != nil {
+		return Swept{}, err
+	}
+	defer s.unwatch(r, w)
+	found, err := s.find(r, o)
+	if err != nil {
+		return found, err
+	}
+	between()
+	return s.sweep(r, o, w, found)
+}
+
 // AdoptManifests puts records of many images into a repository at once, each of one
 // blob, which lies there as does the manifest.
 func (s *Store) AdoptManifests(r Repository, images map[digest.Digest]digest.Digest) error {

@@ -45,8 +45,17 @@ func (s *Store) SweepRepository(r Repository, o Sweep) (Swept, error) {
 		return Swept{}, classify(err)
 	}
 	defer s.unwatch(r, w)
-	var found, swept Swept
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	found, err := s.find(r, o)
+	if err != nil || o.DryRun {
+		return found, classify(err)
+	}
+	swept, err := s.sweep(r, o, w, found)
+	return swept, classify(err)
+}
+
+// find says what can go.
+func (s *Store) find(r Repository, o Sweep) (found Swept, err error) {
+	return found, s.db.View(func(tx *bbolt.Tx) error {
 		live, dead, err := s.mark(tx, r, o)
 		if err != nil {
 			return err
@@ -55,10 +64,11 @@ func (s *Store) SweepRepository(r Repository, o Sweep) (Swept, error) {
 		found.Blobs, err = s.unneeded(tx, r, o, live)
 		return err
 	})
-	if err != nil || o.DryRun {
-		return found, classify(err)
-	}
-	sweep := func(all []digest.Digest, drop func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error)) (gone []digest.Digest, err error) {
+}
+
+// sweep removes what was found, but for what somebody wants again.
+func (s *Store) sweep(r Repository, o Sweep, w *watch, found Swept) (swept Swept, err error) {
+	inBatches := func(all []digest.Digest, drop func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error)) (gone []digest.Digest, err error) {
 		for part := range slices.Chunk(all, batch) {
 			var now []digest.Digest
 			err := s.db.Update(func(tx *bbolt.Tx) error {
@@ -78,21 +88,21 @@ func (s *Store) SweepRepository(r Repository, o Sweep) (Swept, error) {
 		}
 		return gone, nil
 	}
-	if swept.Manifests, err = sweep(found.Manifests, func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error) {
-		return s.sweepManifest(tx, r, d, o, w, needed)
+	if swept.Manifests, err = inBatches(found.Manifests, func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error) {
+		return s.sweepManifest(tx, r, d, o, needed)
 	}); err != nil {
-		return swept, classify(err)
+		return swept, err
 	}
-	if swept.Blobs, err = sweep(found.Blobs, func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error) {
+	if swept.Blobs, err = inBatches(found.Blobs, func(tx *bbolt.Tx, d digest.Digest, needed map[digest.Digest]bool) (bool, error) {
 		return s.sweepBlob(tx, r, d, o, needed)
 	}); err != nil {
-		return swept, classify(err)
+		return swept, err
 	}
-	return swept, classify(s.db.Update(func(tx *bbolt.Tx) error { return s.forgetIfEmpty(tx, r, o.Before) }))
+	return swept, s.db.Update(func(tx *bbolt.Tx) error { return s.forgetIfEmpty(tx, r, o.Before) })
 }
 
 // sweepManifest drops a manifest unless somebody wants it again.
-func (s *Store) sweepManifest(tx *bbolt.Tx, r Repository, d digest.Digest, o Sweep, w *watch, needed map[digest.Digest]bool) (bool, error) {
+func (s *Store) sweepManifest(tx *bbolt.Tx, r Repository, d digest.Digest, o Sweep, needed map[digest.Digest]bool) (bool, error) {
 	var record manifestRecord
 	found, err := get(tx, manifestsBucket, r.key(d.String()), &record)
 	if err != nil || !found || needed[d] {

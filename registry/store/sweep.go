@@ -131,14 +131,38 @@ func (s *Store) Owners(d digest.Digest) (all []Repository, err error) {
 	return all, classify(err)
 }
 
+// wrongFile is what is wrong about a blob's file, which another may have replaced
+// since.
+type wrongFile struct {
+	error
+	file fs.FileInfo
+}
+
+func (w *wrongFile) Unwrap() error { return w.error }
+
 // Quarantine takes a blob that is wrong out of every repository and puts its file
 // aside with the reason. Manifests' records and tags stay, so that what the blob's
-// images consist of is not collected; the blob itself can be put again.
-func (s *Store) Quarantine(d digest.Digest, reason string) error {
+// images consist of is not collected; the blob itself can be put again. False says
+// that it was, before this: what is wrong is the error of Verify, or that the file is
+// not there.
+func (s *Store) Quarantine(d digest.Digest, problem error) (done bool, err error) {
 	if err := CheckDigest(d); err != nil {
-		return err
+		return false, err
 	}
-	return classify(s.db.Update(func(tx *bbolt.Tx) error {
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(s.blobPath(d))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		var wrong *wrongFile
+		if errors.As(problem, &wrong) {
+			done = err == nil && os.SameFile(info, wrong.file) && info.ModTime().Equal(wrong.file.ModTime())
+		} else {
+			done = err != nil
+		}
+		if !done {
+			return nil
+		}
 		for _, r := range owners(tx, d) {
 			if err := errors.Join(remove(tx, linksBucket, r.key(d.String())), remove(tx, ownersBucket, ownerKey(d, r))); err != nil {
 				return err
@@ -148,15 +172,21 @@ func (s *Store) Quarantine(d digest.Digest, reason string) error {
 			return err
 		}
 		aside := filepath.Join(s.dir, quarantineDir, strings.ReplaceAll(d.String(), ":", "-"))
-		err := os.Rename(s.blobPath(d), aside)
-		if errors.Is(err, fs.ErrNotExist) {
+		if wrong == nil {
 			return nil
 		}
-		if err != nil {
+		if err := os.Rename(s.blobPath(d), aside); err != nil {
 			return err
 		}
-		return os.WriteFile(aside+".reason", []byte(s.now().Format(time.RFC3339)+" "+reason+"\n"), 0o600)
-	}))
+		return os.WriteFile(aside+".reason", []byte(s.now().Format(time.RFC3339)+" "+problem.Error()+"\n"), 0o600)
+	})
+	return done && err == nil, classify(err)
+}
+
+// quarantine makes a blob that is wrong missing.
+func (s *Store) quarantine(d digest.Digest, problem error) error {
+	_, err := s.Quarantine(d, problem)
+	return fault.Wrap(fault.Missing, errors.Join(problem, err))
 }
 
 // Restore gives a repository a blob back that it had before it was quarantined,

@@ -107,13 +107,17 @@ func (s *Store) Verify(d digest.Digest, reader func(io.Reader) io.Reader) (int64
 		return 0, classify(err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return 0, classify(err)
+	}
 	verifier := d.Verifier()
 	n, err := io.Copy(verifier, reader(f))
 	if err != nil {
-		return n, classify(fmt.Errorf("reading the blob %s: %w", d, err))
+		return n, classify(fmt.Errorf("reading the blob %s: %w", d, &wrongFile{err, info}))
 	}
 	if !verifier.Verified() {
-		return n, fault.New(fault.Invalid, "%w: the file of %s has other content", ErrDigest, d)
+		return n, fault.Wrap(fault.Invalid, &wrongFile{fmt.Errorf("%w: the file of %s has other content", ErrDigest, d), info})
 	}
 	return n, nil
 }

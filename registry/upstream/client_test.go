@@ -94,6 +94,22 @@ func TestManifestIsNeverTakenWrong(t *testing.T) {
 	}
 }
 
+// TestManifestsOfSchema1AreNotCached: they have no digest of their bytes, and an error
+// that is worth another try would be none.
+func TestManifestsOfSchema1AreNotCached(t *testing.T) {
+	u, c := serve(t, upstream.Options{})
+	u.AddManifest(repository, "old", "application/vnd.docker.distribution.manifest.v1+prettyjws; charset=utf-8", []byte(`{"schemaVersion":1,"signatures":[]}`))
+	if m, err := c.Manifest(t.Context(), repository, "old"); fault.KindOf(err) != fault.Missing || !strings.Contains(err.Error(), "schema 1") {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if n := u.Counts().Manifests; n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if h := c.Health(); h.Down() {
+		t.Errorf("the upstream is taken to be down: %+v", h)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	u, _ := serve(t, upstream.Options{})
 	server := httptest.NewServer(u)

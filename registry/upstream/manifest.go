@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -40,7 +42,8 @@ type Manifest struct {
 
 // Manifest fetches a manifest by tag or digest. Its faults are those of the
 // package; one whose bytes are not what they are said to be is asked for again,
-// and is Transient if it stays so.
+// and is Transient if it stays so. One of Docker's schema 1 is Missing: a client that
+// still reads those asks the registry itself then.
 func (c *Client) Manifest(ctx context.Context, repository, reference string) (Manifest, error) {
 	var last error
 	for attempt := range c.o.Attempts {
@@ -61,11 +64,19 @@ func (c *Client) Manifest(ctx context.Context, repository, reference string) (Ma
 		if ctx.Err() != nil {
 			return Manifest{}, context.Cause(ctx)
 		}
+		if errors.Is(err, fault.Missing) {
+			c.note(nil)
+			return Manifest{}, err
+		}
 		last = err
 		c.note(err)
 	}
 	return Manifest{}, last
 }
+
+// schema1 are the types of Docker's manifests of before 2015. The digest of one that
+// is signed is not of its bytes, and its layers are named by another's.
+var schema1 = []string{"application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws"}
 
 func (c *Client) manifestRequest(method, repository, reference string) request {
 	return request{
@@ -77,6 +88,9 @@ func (c *Client) manifestRequest(method, repository, reference string) request {
 // read takes a manifest from an answer, if it is the one that was asked for.
 func (c *Client) read(resp *http.Response, reference string) (Manifest, error) {
 	defer func() { _ = resp.Body.Close() }()
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); slices.Contains(schema1, kind) {
+		return Manifest{}, fault.New(fault.Missing, "%s has %s as a manifest of Docker's schema 1 only, which cannot be checked and is not cached", c.o.Name, reference)
+	}
 	content, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
 	if err != nil {
 		return Manifest{}, err

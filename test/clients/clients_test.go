@@ -1,6 +1,6 @@
 // Package clients lets the programs that people have pull and push through the
-// image cache: containerd, docker, and skopeo. crane's library does so beside the
-// packages of the cache.
+// image cache: containerd, docker, skopeo, and oras. crane's library does so beside
+// the packages of the cache.
 //
 // It makes a cache in its own process and knows no internals of it.
 package clients_test
@@ -29,6 +29,7 @@ import (
 	"github.com/loam-cloud/loam/registry/store"
 	"github.com/loam-cloud/loam/registry/through"
 	"github.com/loam-cloud/loam/registry/upstream"
+	"github.com/loam-cloud/loam/test/tools"
 )
 
 // host is what the upstream is called; no client can reach it but through the cache.
@@ -164,6 +165,17 @@ func run(t *testing.T, program string, args ...string) string {
 // images have, and again with the upstream gone.
 func TestContainerd(t *testing.T) {
 	need(t, "containerd", "ctr")
+	fetchByContainerd(t, "containerd", "ctr")
+}
+
+// TestContainerd2 does so with the version that nodes have.
+func TestContainerd2(t *testing.T) {
+	need(t)
+	fetchByContainerd(t, tools.Containerd(t), tools.Ctr(t))
+}
+
+func fetchByContainerd(t *testing.T, containerd, client string) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("containerd needs root")
 	}
@@ -184,10 +196,10 @@ func TestContainerd(t *testing.T) {
 	}
 	socket := filepath.Join(dir, "c.sock")
 	config := filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(config, []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command("containerd", "--config", config, "--root", filepath.Join(dir, "root"), "--state", filepath.Join(dir, "state"), "--address", socket)
+	daemon := exec.Command(containerd, "--config", config, "--root", filepath.Join(dir, "root"), "--state", filepath.Join(dir, "state"), "--address", socket)
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +214,7 @@ func TestContainerd(t *testing.T) {
 		}
 	}
 	ctr := func(namespace string, args ...string) string {
-		return run(t, "ctr", append([]string{"--address", socket, "--namespace", namespace}, args...)...)
+		return run(t, client, append([]string{"--address", socket, "--namespace", namespace}, args...)...)
 	}
 	name := host + "/library/thing:v1"
 	for _, pull := range []struct {
