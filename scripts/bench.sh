@@ -15,6 +15,8 @@ measure 'Authorize' 1s ./garden/authorization/seeds
 measure '.' 3x ./test/e2e
 measure 'Manager' 1x ./test/fleet
 measure 'Pull' 3x ./registry/through
+measure '.' 1x ./test/cachebench
+measure 'Sweep' 1x ./registry/store
 measure 'Manifests' 5s ./registry/through
 scripts/say "Results"
 awk '

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -72,11 +73,17 @@ func (a admin) repositories(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Repository, len(all))
-	for i, repository := range all {
-		if list[i], err = a.describe(repository); err != nil {
+	list := make([]Repository, 0, len(all))
+	for _, repository := range all {
+		one, err := a.describe(repository)
+		if errors.Is(err, fault.Missing) {
+			// It was empty, and a collection has forgotten it.
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		list = append(list, one)
 	}
 	return list, nil
 }

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/loam-cloud/loam/fault"
 	"github.com/loam-cloud/loam/registry/store"
 )
 
@@ -75,6 +77,10 @@ func (c Collector) Retain(ctx context.Context, rules []Rule, dryRun bool) (Reten
 			rule = &Rule{Count: -1}
 		}
 		tags, err := c.Store.Tags(r, "", -1)
+		if errors.Is(err, fault.Missing) {
+			// It was empty, and a collection has forgotten it.
+			continue
+		}
 		if err != nil {
 			return report, err
 		}

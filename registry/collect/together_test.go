@@ -156,7 +156,7 @@ func TestHousekeepingNeverTakesWhatIsNeeded(t *testing.T) {
 		}
 		return err
 	})
-	const pushers, each = 3, 6
+	const pushers, each = 3, 3
 	var mu sync.Mutex
 	signatures := map[string]ocispec.Descriptor{}
 	for p := range pushers {
