@@ -57,9 +57,10 @@ type cloudUser struct {
 	Groups       []string `json:"groups,omitempty"`
 	Shell        string   `json:"shell"`
 	LockPassword bool     `json:"lock_passwd"`
-	Sudo         []string `json:"sudo,omitempty"`
-	System       bool     `json:"system,omitempty"`
-	SSHKeys      []string `json:"ssh_authorized_keys,omitempty"`
+	// Sudo is one line: cloud-init 22 knows no list.
+	Sudo    string   `json:"sudo,omitempty"`
+	System  bool     `json:"system,omitempty"`
+	SSHKeys []string `json:"ssh_authorized_keys,omitempty"`
 }
 
 // forgetKeys throws the host's keys away once: those of a template would be the same in
@@ -113,7 +114,7 @@ func (r *Resolved) vendorData() ([]byte, error) {
 			user.Shell = "/usr/sbin/nologin"
 		}
 		if u.Sudo {
-			user.Sudo = []string{"ALL=(ALL) NOPASSWD:ALL"}
+			user.Sudo = "ALL=(ALL) NOPASSWD:ALL"
 		}
 		document.Users = append(document.Users, user)
 	}

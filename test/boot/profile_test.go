@@ -154,6 +154,7 @@ func TestCloudInitKnowsTheBootData(t *testing.T) {
 	for _, name := range profile.Names() {
 		add(name, render(t, name, nil))
 	}
+	add("user", withUser(t, "plain", profile.Input{}))
 	add("control-plane", render(t, "kubernetes", func(in *profile.Input) { in.Role = v1alpha1.RoleControlPlane }))
 	add("former", render(t, "kubernetes", func(in *profile.Input) { in.ContainerdVersion = "1.6.20" }))
 	out := boot.Inside(t, all, `
