@@ -20,6 +20,7 @@ func TestClusters(t *testing.T) {
 	t.Run("bad input leaves nothing behind", i.with(badInput))
 	t.Run("a cluster of three nodes", i.with(threeNodes))
 	t.Run("kubeconfigs on request", i.with(kubeconfigsOnRequest))
+	t.Run("nodes are configured by their profile", i.with(nodeProfile))
 	t.Run("kubectl works on the garden", i.with(kubectlOnGarden))
 	t.Run("a page is served and data is kept", i.with(workload))
 	t.Run("inspect, doctor and export", i.with(insightOfACluster))
