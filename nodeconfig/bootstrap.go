@@ -123,7 +123,7 @@ for try in $(seq 300); do
   if bash -c '</dev/tcp/localhost/2379' 2>/dev/null; then
     openssl s_client -quiet -verify_return_error -verify_hostname localhost -connect localhost:2379 -CAfile $pki/etcd/ca.crt \
       -cert $pki/apiserver-etcd-client.crt -key $pki/apiserver-etcd-client.key <` + PrefillPath + ` >$log 2>&1
-    ! grep -q '"raft_term"' $log || exit 0
+    ! grep -q '"raft_term"' $log || exec rm -f ` + PrefillPath + `
   fi
   sleep 0.1
 done
