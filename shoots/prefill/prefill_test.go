@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -109,7 +110,7 @@ func TestOtherMinor(t *testing.T) {
 		var keys []string
 		for reader := bufio.NewReader(bytes.NewReader(requests)); ; {
 			request, err := http.ReadRequest(reader)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
